@@ -1,0 +1,7 @@
+"""`python -m reprolib`."""
+
+import sys
+
+from reprolib.cli import main
+
+sys.exit(main())

@@ -1,0 +1,256 @@
+"""The verbs of reprolib on the command line; thin, over the same functions as the notebooks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+
+from reprolib.params import Profile, Run, load_profile, resolve
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status. Mistakes of the user end in one line on stderr and status 2."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except (ValueError, KeyError, FileNotFoundError, RuntimeError) as error:
+        if os.environ.get("REPROLIB_TRACEBACK"):
+            raise
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"reprolib {options.verb}: {message}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reprolib", description="Papers re-run, set beside what they report.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, run, help: str, *, profile: bool = True) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=help, description=help)
+        added.set_defaults(run=run)
+        if profile:
+            added.add_argument("--profile", help="profile of params.yaml; by default the active one")
+        return added
+
+    added = verb("list", _list, "experiments, and the papers' tables and rows that show them", profile=False)
+    added.add_argument("--json", action="store_true")
+    added = verb("describe", _describe, "parameters and FLOPs of an experiment's model, without data or weights")
+    added.add_argument("experiment")
+    added.add_argument("--input", metavar="HxW", help="network input size, for example 800x1088")
+    added.add_argument("--proposals", type=int, help="RoIs of the box head")
+    added.add_argument("--detections", type=int, default=50, help="RoIs of the mask head")
+    added.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="a switch of the system")
+    added.add_argument("--json", action="store_true")
+    added = verb("data", _data, "prepare a data set, check it and describe it")
+    added.add_argument("name")
+    added.add_argument("--archive", help="the data set's archive, a path or URL, in place of the published one")
+    for name, run, text in (
+        ("train", _train, "train one experiment; goes on where an interrupted run stopped"),
+        ("evaluate", _evaluate, "evaluate a trained experiment and write its record"),
+    ):
+        added = verb(name, run, text)
+        added.add_argument("experiment")
+        added.add_argument("--seed", type=int, default=0)
+        added.add_argument("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one")
+    added = verb("tables", _tables, "render tables beside their reported numbers, all of the profile by default")
+    added.add_argument("table", nargs="*")
+    added = verb("plan", _plan, "what the profile runs, and what has a record")
+    added.add_argument("--write", action="store_true", help="write what each run depends on (a stage of dvc.yaml)")
+    added = verb("repro", _repro, "dvc repro: bring every table of the active profile up to date", profile=False)
+    added.add_argument("--table", action="append", default=[], help="only what this table needs")
+    added = verb("notebook", _notebook, "execute a notebook: NOTEBOOK OUTPUT name=value ...", profile=False)
+    added.add_argument("notebook")
+    added.add_argument("output")
+    added.add_argument("parameters", nargs="*", metavar="name=value")
+    added = verb("doctor", _doctor, "versions, devices, data found, and how to mend what is wrong")
+    added.add_argument("--json", action="store_true")
+    added = verb("bench", _bench, "our Mask R-CNN against torchvision's, as ratios in one run", profile=False)
+    if len(sys.argv) > 1 and sys.argv[1] == "bench":  # its options need torch
+        from reprolib.bench import add_arguments
+
+        add_arguments(added)
+    return parser
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"write name=value, not {text!r}")
+        pairs[name] = value
+    return pairs
+
+
+def _run(options: argparse.Namespace) -> tuple[Profile, Run]:
+    from reprolib.plan import experiment_by_id
+
+    profile = load_profile(options.profile)
+    return profile, resolve(profile, experiment_by_id(options.experiment), getattr(options, "seed", 0))
+
+
+def _list(options: argparse.Namespace) -> None:
+    from reprolib.papers.catalog import all_experiments, all_tables
+
+    shown = {
+        name: {
+            "id": name,
+            "system": experiment.system,
+            "components": list(experiment.components),
+            "backbone": experiment.backbone,
+            "dataset": experiment.dataset,
+            "switches": dict(experiment.switches),
+            "tables": [
+                {"paper": table.paper, "table": table.id, "row": row.number}
+                for table in all_tables().values()
+                for row in table.rows
+                if row.experiment and row.experiment.id == name
+            ],
+        }
+        for name, experiment in all_experiments().items()
+    }
+    if options.json:
+        print(json.dumps(list(shown.values()), indent=1))
+        return
+    width = max(map(len, shown))
+    for name, entry in shown.items():
+        places = ", ".join(f"{place['table']} row {place['row']}" for place in entry["tables"])
+        print(f"{name:{width}}  {places}")
+
+
+def _describe(options: argparse.Namespace) -> None:
+    from reprolib.describe import describe
+
+    _, run = _run(options)
+    if options.switch:
+        switches = {name: yaml.safe_load(value) for name, value in _pairs(options.switch).items()}
+        run = replace(run, experiment=replace(run.experiment, switches={**run.experiment.switches, **switches}))
+    height = width = None
+    if options.input:
+        try:
+            height, width = (int(side) for side in options.input.lower().split("x"))
+        except ValueError:
+            raise ValueError(f"--input must be HEIGHTxWIDTH, for example 800x1088, not {options.input!r}") from None
+    found = describe(run, height=height, width=width, proposals=options.proposals, detections=options.detections)
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return
+    for name, value in found.items():
+        number = f"{value:,}" if isinstance(value, int) else value
+        print(f"{name:28} {number}")
+
+
+def _data(options: argparse.Namespace) -> int:
+    from reprolib.data.catalog import prepare
+    from reprolib.data.report import data_report
+    from reprolib.files import write_json
+
+    profile = load_profile(options.profile)
+    arguments = dict(profile.datasets.get(options.name, {}))
+    if options.archive:
+        arguments["archive"] = options.archive
+    report = data_report(prepare(options.name, MappingProxyType(arguments)))
+    write_json(profile.results / "data" / f"{options.name}.json", report)
+    failed = False
+    for split, entry in report["splits"].items():
+        print(f"{options.name} {split}: {entry['images']} images, {entry['instances']} instances")
+        print(entry["lint_text"])
+        failed = failed or bool(entry["lint"]["errors"])
+    return 1 if failed else 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    from reprolib.plan import data_fingerprint, train_plan
+    from reprolib.runs.training import train_run
+
+    profile, run = _run(options)
+    plan = train_plan(run, data_fingerprint=data_fingerprint(profile, run.dataset))
+    train_run(run, fingerprint=plan["fingerprint"], device=options.device)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from reprolib.plan import data_fingerprint, evaluate_plan
+    from reprolib.runs.evaluation import evaluate_run
+
+    profile, run = _run(options)
+    data = data_fingerprint(profile, run.dataset)
+    plan = evaluate_plan(run, data_fingerprint=data)
+    record = evaluate_run(run, fingerprint=plan["fingerprint"], data_fingerprint=data, device=options.device)
+    for name, value in record["metrics"].items():
+        if name.count("/") == 1:
+            print(f"{name:12} {'n/a' if value is None else f'{value:.2f}'}")
+
+
+def _tables(options: argparse.Namespace) -> None:
+    from reprolib.report.tables import render
+
+    profile = load_profile(options.profile)
+    for name in options.table or profile.tables:
+        print(*render(name, profile.name))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from reprolib.plan import profile_runs, write_plan
+
+    profile = load_profile(options.profile)
+    if options.write:
+        print(f"{len(write_plan(profile))} files in {profile.results / 'runs'}")
+        return
+    for run in profile_runs(profile):
+        done = (profile.results / "records" / f"{run.id}.json").is_file()
+        print(f"{'record ' if done else 'not run'}  {run.id}  on {run.dataset}")
+
+
+def _repro(options: argparse.Namespace) -> int:
+    from reprolib.plan import table_by_id
+
+    profile = load_profile()
+    targets = []
+    for name in options.table:
+        runs = (row.experiment.id for row in table_by_id(name).rows if row.experiment)
+        wanted = [experiment for experiment in dict.fromkeys(runs) if experiment in profile.experiments]
+        targets += [f"evaluate@{experiment}-{seed}" for experiment in wanted for seed in profile.seeds]
+    dvc = [sys.executable, "-m", "dvc"]
+    # The stages call `python`: it must be this one even where the environment is not activated.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+    status = subprocess.run([*dvc, "repro", *targets], env=environment).returncode
+    if status == 0 and options.table:
+        alone = [f"tables@{name}" for name in options.table]
+        status = subprocess.run([*dvc, "repro", "--single-item", *alone], env=environment).returncode
+    if status == 0:
+        print(f"Profile {profile.name}: tables in {profile.results / 'tables'}, overview in results/README.md")
+    return status
+
+
+def _notebook(options: argparse.Namespace) -> None:
+    from reprolib.notebook import execute
+
+    execute(options.notebook, options.output, _pairs(options.parameters))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from reprolib.doctor import examine, text
+
+    found = examine(load_profile(options.profile))
+    print(json.dumps(found, indent=1) if options.json else text(found))
+    return 1 if found["problems"] else 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from reprolib.bench import run
+
+    return run(options)

@@ -1,0 +1,1 @@
+"""Data sets: catalogue, preparation, reading, checks."""

@@ -1,0 +1,37 @@
+"""What is known of a data set before a byte of it is on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A published file; empty text and 0 where nothing is published."""
+
+    name: str
+    url: str = ""
+    bytes: int = 0
+    md5: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A data set's card. `splits` maps a split to its published counts, e.g. {"images": 5000, "instances":
+    36781}; `how_to` says what to fetch and where to put it."""
+
+    name: str
+    title: str
+    licence: str
+    terms: str
+    size: str
+    citation: str
+    home: str = ""
+    files: tuple[File, ...] = ()
+    splits: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
+    classes: tuple[str, ...] = ()
+    how_to: str = ""
+    notes: tuple[str, ...] = ()

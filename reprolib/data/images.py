@@ -1,0 +1,56 @@
+"""Image files as RGB tensors, whatever their mode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from reprolib.data.errors import DataError
+
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+STRETCH = (0.1, 99.9)  # percent of the pixels below black and below white
+
+
+def read_image(path: Path, *, height: int, width: int) -> torch.Tensor:
+    """An image file as uint8 [3, H, W].
+
+    Alpha is dropped, gray repeated, palettes looked up. Gray images deeper than 8 bits keep their values
+    where these fit into 8 bits and are otherwise stretched between their 0.1 and 99.9 percentiles, since
+    16-bit files often use few of their bits. EXIF rotation is ignored, as annotations refer to the stored
+    pixels. Raises DataError when the file is missing, unreadable, or not of the size that the annotations
+    state.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.size != (width, height):
+                raise DataError(f"{path}: {size_message(image.size, width=width, height=height)}")
+            if image.mode in DEEP_MODES:
+                pixels = _to_bytes(np.asarray(image, np.float64))
+                pixels = np.repeat(pixels[..., None], 3, axis=2)
+            elif image.mode in (
+                "RGBA",
+                "LA",
+            ):  # `convert` alone may blend; the hidden colours are the measured ones
+                pixels = np.asarray(image.convert("RGBA"))[..., :3]
+            else:
+                pixels = np.asarray(image.convert("RGB"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: image file missing; check the image folder") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: unreadable image ({error}); fetch the file again") from None
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def size_message(found: tuple[int, int], *, width: int, height: int) -> str:
+    return f"the file is {found[0]} x {found[1]}, the annotations say {width} x {height} (width x height)"
+
+
+def _to_bytes(values: np.ndarray) -> np.ndarray:
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    if values.min() < 0 or values.max() > 255:
+        low, high = np.percentile(values, STRETCH)
+        values = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
+    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Generated instance-segmentation scenes: sar_ships, aerial, street, and their writer."""

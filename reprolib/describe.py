@@ -1,0 +1,48 @@
+"""What an experiment's model costs at a profile's scale, built on the meta device: no memory, no data, no weights."""
+
+from __future__ import annotations
+
+import math
+
+from reprolib.data.cards import CARDS
+from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.params import Run
+from reprolib.runs.build import build_model
+
+TYPICAL_ASPECT = 1.36  # COCO's typical input, 800 x 1088
+
+
+def describe(
+    run: Run,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    proposals: int | None = None,
+    detections: int = 50,
+) -> dict[str, object]:
+    """Parameters by three counting rules and multiply-adds at a network input size (see `reprolib.evaluation.cost`).
+
+    The input is by default the schedule's test size by 1.36 of it, rounded up to 32; `detections` are the RoIs that
+    the mask head sees. Raises ValueError for a data set without a card.
+    """
+    if run.dataset not in CARDS:
+        raise ValueError(f"data set {run.dataset!r} has no card in reprolib/data/cards, so its classes are not known")
+    classes = len(CARDS[run.dataset].classes)
+    height = height or math.ceil(run.schedule.test_size / 32) * 32
+    width = width or math.ceil(run.schedule.test_size * TYPICAL_ASPECT / 32) * 32
+    proposals = proposals or run.scale.rpn_post_nms[1]
+    model = on_meta(lambda: build_model(run, num_classes=classes, pretrained=False))
+    return {
+        "experiment": run.experiment.id,
+        "profile": run.profile,
+        "system": run.experiment.system,
+        "components": list(run.experiment.components),
+        "backbone": run.scale.backbones.get(run.experiment.backbone, run.experiment.backbone),
+        "dataset": run.dataset,
+        "classes": classes,
+        **count_parameters(model),
+        "flops": flops(model, height, width, proposals, detections),
+        "input_size": [height, width],
+        "proposals": proposals,
+        "detections": detections,
+    }

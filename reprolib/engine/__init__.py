@@ -1,0 +1,1 @@
+"""Training and inference for any detector that keeps the contract."""

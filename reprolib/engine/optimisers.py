@@ -1,0 +1,46 @@
+"""Optimisers over parameter groups: normalisation layers apart, frozen parameters left out."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from reprolib.params import Schedule
+
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # _NormBase: batch, sync and instance norm
+
+
+def parameter_groups(model: nn.Module, schedule: Schedule) -> list[dict]:
+    """Two groups: weights and biases with `weight_decay`, norm layers' weights and biases with `norm_weight_decay`.
+
+    This is detectron2's rule (WEIGHT_DECAY_NORM 0, biases decayed like weights), on which the published recipes rest.
+    Frozen parameters are in neither; a parameter shared by several modules is in one. Empty groups are left out.
+    Raises ValueError when nothing can be trained.
+    """
+    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    seen: set[nn.Parameter] = set()
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.requires_grad and parameter not in seen:
+                seen.add(parameter)
+                groups[isinstance(module, NORMS)].append(parameter)
+    decay = {False: schedule.weight_decay, True: schedule.norm_weight_decay}
+    found = [{"params": group, "weight_decay": decay[norm]} for norm, group in groups.items() if group]
+    if not found:
+        raise ValueError("the model has no parameter with requires_grad; nothing can be trained")
+    return found
+
+
+def build_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """SGD with momentum or AdamW, by `schedule.optimizer`; the rate is set anew before each step by the loop.
+
+    Raises ValueError for another name.
+    """
+    groups = parameter_groups(model, schedule)
+    # One fused kernel for all parameters: their number, not their size, is what a step over thin networks costs.
+    if schedule.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=schedule.lr, momentum=schedule.momentum, fused=True)
+    if schedule.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
+    raise ValueError(f"schedule: unknown optimizer {schedule.optimizer!r}; use sgd or adamw in params.yaml")

@@ -1,0 +1,243 @@
+"""The training loop, for any detector that keeps the contract.
+
+What a step does is a function of the weights, the seed and the iteration alone: the batch, its augmentation and the
+global generators (re-seeded before every batch) follow from seed and iteration, the learning rate from the iteration.
+So a checkpoint needs no generator states, and a run that was killed ends with the weights of one that was not: bit for
+bit on a CPU with the same number of threads; on a GPU as far as its kernels repeat themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from reprolib.data.loader import batches
+from reprolib.engine.checkpoint import CheckpointError, exclusive, load_checkpoint, save_checkpoint
+from reprolib.engine.devices import peak_memory_mb, synchronise, to_device
+from reprolib.engine.optimisers import build_optimiser
+from reprolib.engine.progress import LossWindow, Progress
+from reprolib.engine.schedules import learning_rate, total_iterations
+from reprolib.engine.seeds import derived_seed, seed_everything
+from reprolib.params import Schedule
+
+# Fields of a schedule that leave the weights as they are; a resumed run may change them.
+INDIFFERENT = ("checkpoint_every", "log_every", "workers", "test_size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSummary:
+    """What a run took. Times are wall times in seconds; work that was lost in a kill is not in `seconds_total`."""
+
+    iterations: int  # optimiser steps done, of this run and not of this call
+    images_seen: int
+    seconds: float  # of the last call that trained
+    seconds_total: float  # of all calls
+    final_losses: dict[str, float]  # means over the last logged window; includes their sum, "loss"
+    device: str
+    peak_memory_mb: float | None  # of the GPU; None on a CPU
+    images_per_second: float  # of the last call that trained, waiting for data included
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset,
+    schedule: Schedule,
+    *,
+    seed: int,
+    device: str,
+    work: Path,
+    log: Path,
+    stop_after: int | None = None,
+) -> TrainingSummary:
+    """Train `model` in place, going on from the newest checkpoint in `work`; a finished run is only loaded.
+
+    Args:
+        model: losses by name from (images, targets) in training mode; see the detector contract in DESIGN.md.
+        dataset: items (image uint8 [3,H,W], target) for `reprolib.data.loader.batches`.
+        work: checkpoints of this very run; the caller keys it by the run's fingerprint.
+        log: JSON lines, kept next to the checkpoints and not among DVC's outs, which DVC deletes before a resume. Keys:
+            iteration, iterations, images, loss, losses (means since the line before), gradient_norm (before clipping),
+            learning_rate, images_per_second, data_share (of the time, waiting for data), seconds, memory_mb, precision.
+        stop_after: stop with a checkpoint after so many iterations of this call.
+
+    Gradient accumulation: the gradient is the mean over `accumulate` batches of batch_size / accumulate images. It
+    equals that of one large batch where losses are means over images; losses that divide by a batch's number of
+    instances or samples, and batch norm, see the small batch.
+
+    Raises ValueError for a schedule that cannot be, NonFiniteLossError, CheckpointError for a `work` of another run.
+    """
+    total = total_iterations(schedule, images=len(dataset))
+    per_batch = _images_per_batch(schedule)
+    learning_rate(schedule, 0, total)  # an unknown policy is refused before anything is written
+    if stop_after is not None and stop_after < 1:
+        raise ValueError(f"stop_after must be at least 1 iteration, not {stop_after}")
+    on_gpu = torch.device(device).type == "cuda"
+    autocast = _autocast(schedule, on_gpu=on_gpu)
+    work, log = Path(work), Path(log)
+    recipe = {"seed": seed, "images": len(dataset)} | {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(schedule).items()
+        if key not in INDIFFERENT
+    }
+
+    with exclusive(work):
+        model.to(device).train()
+        optimiser = build_optimiser(model, schedule)
+        trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        window, start, seconds_before, final_losses = LossWindow(), 0, 0.0, {}
+        checkpoint = load_checkpoint(work)
+        if checkpoint is not None:
+            _restore(checkpoint, model, optimiser, recipe=recipe, work=work)
+            window.load(checkpoint["window"])
+            start, seconds_before = checkpoint["iteration"], checkpoint["seconds"]
+            final_losses = checkpoint["losses"]
+            if checkpoint["summary"] is not None:
+                print(f"{work}: finished at iteration {start} before; nothing to train", flush=True)
+                return TrainingSummary(**checkpoint["summary"])
+            print(f"{work}: going on at iteration {start} of {total}", flush=True)
+        stop = total if stop_after is None else min(total, start + stop_after)
+
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+        stream = batches(
+            dataset,
+            batch_size=per_batch,
+            seed=seed,
+            start=start * schedule.accumulate,
+            workers=schedule.workers,
+            repeat_factor=schedule.repeat_factor,
+        )
+        progress = Progress(log=log, start=start, total=total)
+        began = logged = time.perf_counter()
+        logged_at, waited = start, 0.0
+        try:
+            for iteration in range(start, stop):
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate(schedule, iteration, total)
+
+                step_ids: list[int] = []
+                for part in range(schedule.accumulate):
+                    clock = time.perf_counter()
+                    images, targets = next(stream)
+                    waited += time.perf_counter() - clock
+                    image_ids = [int(target["image_id"]) for target in targets]
+                    step_ids += image_ids
+                    seed_everything(derived_seed(seed, iteration, part))
+                    with autocast:
+                        losses = model(*to_device(images, targets, device=device))
+                    window.add(losses, iteration=iteration + 1, image_ids=image_ids)
+                    if not on_gpu:
+                        window.read()  # costs nothing here and stops before the weights are spoilt
+                    (sum(losses.values()) / schedule.accumulate).backward()
+
+                norm = torch.nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+                window.add({"gradient_norm": norm}, iteration=iteration + 1, image_ids=step_ids)
+                if not on_gpu:
+                    window.read()
+                if schedule.clip_norm:
+                    torch.nn.utils.clip_grads_with_norm_(trained, schedule.clip_norm, norm)
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+                progress.advance()
+
+                done = iteration + 1
+                if done % schedule.log_every == 0 or done == total:
+                    means = window.take_means()  # waits for the GPU, so that the times below are true
+                    now = time.perf_counter()
+                    gradient_norm = means.pop("gradient_norm")
+                    final_losses = {"loss": sum(means.values())} | means
+                    progress.report(
+                        {
+                            "iteration": done,
+                            "iterations": total,
+                            "images": done * schedule.batch_size,
+                            "loss": final_losses["loss"],
+                            "losses": means,
+                            "gradient_norm": gradient_norm,
+                            "learning_rate": optimiser.param_groups[0]["lr"],
+                            "images_per_second": (done - logged_at) * schedule.batch_size / (now - logged),
+                            "data_share": min(1.0, waited / (now - logged)),
+                            "seconds": seconds_before + now - began,
+                            "memory_mb": peak_memory_mb(device),
+                            "precision": "bfloat16" if on_gpu and schedule.precision == "bfloat16" else "float32",
+                        }
+                    )
+                    logged, logged_at, waited = now, done, 0.0
+
+                if done % schedule.checkpoint_every == 0 or done == stop:
+                    window_state = window.state()  # raises before anything non-finite is saved
+                    synchronise(device)
+                    seconds = time.perf_counter() - began
+                    summary = TrainingSummary(
+                        iterations=done,
+                        images_seen=done * schedule.batch_size,
+                        seconds=seconds,
+                        seconds_total=seconds_before + seconds,
+                        final_losses=final_losses,
+                        device=device,
+                        peak_memory_mb=peak_memory_mb(device) if on_gpu else None,
+                        images_per_second=(done - start) * schedule.batch_size / seconds,
+                    )
+                    save_checkpoint(
+                        work,
+                        {
+                            "recipe": recipe,
+                            "iteration": done,
+                            "model": model.state_dict(),
+                            "optimiser": optimiser.state_dict(),
+                            "window": window_state,
+                            "losses": final_losses,
+                            "seconds": summary.seconds_total,
+                            "summary": dataclasses.asdict(summary) if done == total else None,
+                        },
+                        iteration=done,
+                    )
+        finally:
+            progress.close()
+    return summary
+
+
+def _images_per_batch(schedule: Schedule) -> int:
+    for name in ("batch_size", "accumulate", "log_every", "checkpoint_every"):
+        if getattr(schedule, name) < 1:
+            raise ValueError(f"schedule: {name} must be at least 1, not {getattr(schedule, name)}")
+    if schedule.batch_size % schedule.accumulate:
+        raise ValueError(
+            f"schedule: batch_size {schedule.batch_size} (images per step, all of them) is not divisible by accumulate"
+            f" {schedule.accumulate}; change one of them in params.yaml"
+        )
+    return schedule.batch_size // schedule.accumulate
+
+
+def _autocast(schedule: Schedule, *, on_gpu: bool) -> torch.autocast:
+    if schedule.precision not in ("float32", "bfloat16"):
+        raise ValueError(f"schedule: unknown precision {schedule.precision!r}; use float32 or bfloat16")
+    wanted = schedule.precision == "bfloat16"
+    if wanted and not on_gpu:
+        print("note: precision bfloat16 is for CUDA; on this CPU the run computes in float32", flush=True)
+    return torch.autocast("cuda" if on_gpu else "cpu", dtype=torch.bfloat16, enabled=wanted and on_gpu)
+
+
+def _restore(checkpoint: dict, model: nn.Module, optimiser: torch.optim.Optimizer, *, recipe: dict, work: Path) -> None:
+    """Load weights and optimiser state; raises CheckpointError when they are another run's."""
+    kept = checkpoint["recipe"]
+    differing = sorted(key for key in recipe.keys() | kept.keys() if recipe.get(key) != kept.get(key))
+    if differing:
+        key = differing[0]
+        raise CheckpointError(
+            f"{work} holds a run with {key} {kept.get(key)}, this one has {recipe.get(key)}; use another folder,"
+            " or delete this one to start afresh"
+        )
+    try:
+        model.load_state_dict(checkpoint["model"])
+        optimiser.load_state_dict(checkpoint["optimiser"])
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"{work} holds another model's run; use another folder, or delete this one to start afresh ({error})"
+        ) from None

@@ -1,0 +1,1 @@
+"""COCO metrics, cost and the record of a run."""

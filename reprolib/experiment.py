@@ -1,0 +1,88 @@
+"""What can be run and what a publication's table says about it.
+
+An `Experiment` knows no paper and no table; a `Row` of a `Table` names the experiment that reproduces it. A paper's
+tables stand in `reprolib/papers/<paper>/tables.py` as plain values.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType, ModuleType
+
+BACKBONE_SHORT = MappingProxyType(
+    {
+        "resnet50": "r50",
+        "resnet101": "r101",
+        "resnext101_32x8d": "x101_32x8d",
+        "resnext101_64x4d": "x101_64x4d",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A system with its components, backbone, data set and schedule.
+
+    system: the name as publications print it, e.g. "Mask R-CNN".
+    module: dotted path of the module whose `build` makes the detector (see `reprolib.models.mask_rcnn.build`).
+    backbone: timm's name of the published backbone, e.g. "resnet50".
+    dataset: the published data set's key, e.g. "coco"; a profile may let another data set stand in for it.
+    components: the switched-on parts of a paper's system, lower case, in the order of the paper.
+    switches: further keyword arguments of `build`, e.g. {"dialect": "mm"}.
+    schedule: a schedule's name in params.yaml where it is not the data set's own.
+    """
+
+    system: str
+    module: str
+    backbone: str
+    dataset: str
+    components: tuple[str, ...] = ()
+    switches: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    schedule: str = ""
+
+    @property
+    def id(self) -> str:
+        """Readable and unique, e.g. `coco-iemask_rcnn_r50-cem+gim`; `~` marks switches off their default."""
+        name = self.system.lower().replace("r-cnn", "rcnn").replace(" ", "_").replace("-", "_")
+        parts = [self.dataset, f"{name}_{BACKBONE_SHORT.get(self.backbone, self.backbone)}"]
+        if self.components:
+            parts.append("+".join(self.components))
+        if self.schedule:
+            parts.append(self.schedule)
+        return "-".join(parts) + "".join(f"~{key}.{value}" for key, value in sorted(self.switches.items()))
+
+    def load_module(self) -> ModuleType:
+        """The system's module, imported on demand, so that listing experiments needs no torch."""
+        return importlib.import_module(self.module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One printed row. `experiment` is None where nothing in the suite can run it yet (or ever)."""
+
+    number: int
+    experiment: Experiment | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One printed table of a paper; its numbers are in `papers/<paper>/reported/table_<number>.csv`."""
+
+    paper: str
+    number: int
+    title: str
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return f"{self.paper}-{self.number}"
+
+
+def rows(count: int, experiments: Mapping[int, Experiment]) -> tuple[Row, ...]:
+    """Rows 1..count of a printed table, with the experiments that reproduce some of them."""
+    outside = [number for number in experiments if not 1 <= number <= count]
+    if outside:
+        raise ValueError(f"experiments are given for rows {outside}, but the table has rows 1 to {count}")
+    return tuple(Row(number=number, experiment=experiments.get(number)) for number in range(1, count + 1))

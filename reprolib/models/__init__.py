@@ -1,0 +1,1 @@
+"""Detectors as published, built from shared parts."""

@@ -1,0 +1,133 @@
+"""Images of any size in, one padded batch out; ground-truth boxes follow, masks stay as they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reprolib.models.dialects import IMAGENET_MEAN, IMAGENET_STD, find_dialect
+from reprolib.params import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """tensors: [B,3,H,W], padded at the right and bottom. Sizes are (height, width) per image in pixels."""
+
+    tensors: Tensor
+    image_sizes: list[tuple[int, int]]  # inside the padded batch
+    original_sizes: list[tuple[int, int]]  # as the images were given
+
+    def to_original(self, index: int) -> tuple[float, float]:
+        """Factors (x, y) from this batch's pixels to those of the original image."""
+        (height, width), (original_height, original_width) = (
+            self.image_sizes[index],
+            self.original_sizes[index],
+        )
+        return original_width / width, original_height / height
+
+
+class InputTransform(nn.Module):
+    """Normalise, resize, pad to a multiple of `divisor`.
+
+    In training the short side is drawn from `min_sizes`, per image and from torch's global generator; in
+    inference it is `test_size`. The long side is at most `max_size` pixels.
+    """
+
+    def __init__(
+        self,
+        *,
+        min_sizes: Sequence[int],
+        test_size: int,
+        max_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        bgr: bool,
+        divisor: int = 32,
+    ) -> None:
+        super().__init__()
+        if not min_sizes or min(*min_sizes, test_size, max_size) < 1:
+            raise ValueError(f"schedule: sizes must be positive, not {min_sizes=}, {test_size=}, {max_size=}")
+        self.min_sizes, self.test_size, self.max_size = tuple(min_sizes), test_size, max_size
+        self.bgr, self.divisor = bgr, divisor
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+
+    def forward(self, images: list[Tensor], targets: list[dict] | None = None) -> tuple[Batch, list[dict] | None]:
+        """images: [3,H,W] in 0..1, else TypeError or ValueError. Returned targets: `boxes` in batch pixels,
+        `masks` of the original size and `to_original`, the factors (x, y) from one to the other.
+        """
+        resized = [self._one(image) for image in images]
+        batch = Batch(
+            tensors=conv_layout(self._pad(resized)),
+            image_sizes=[tuple(image.shape[-2:]) for image in resized],
+            original_sizes=[tuple(image.shape[-2:]) for image in images],
+        )
+        if targets is None:
+            return batch, None
+        return batch, [self._target(target, batch.to_original(i)) for i, target in enumerate(targets)]
+
+    def _one(self, image: Tensor) -> Tensor:
+        if image.ndim != 3 or image.shape[0] != 3 or min(image.shape) < 1:
+            raise ValueError(f"an image must be [3,H,W], not {list(image.shape)}")
+        if not image.is_floating_point():
+            raise TypeError(f"an image must be floating point in 0..1, not {image.dtype}; divide by 255")
+        image = (image.as_subclass(Tensor) - self.mean) / self.std
+        height, width = image.shape[-2:]
+        short = self._draw() if self.training else self.test_size
+        factor = min(short / min(height, width), self.max_size / max(height, width))
+        size = max(1, math.floor(height * factor)), max(1, math.floor(width * factor))
+        if size != (height, width):
+            image = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
+        return image.flip(0) if self.bgr else image
+
+    def _draw(self) -> int:
+        if len(self.min_sizes) == 1:
+            return self.min_sizes[0]
+        return self.min_sizes[int(torch.randint(len(self.min_sizes), (1,)))]
+
+    def _pad(self, images: list[Tensor]) -> Tensor:
+        height = max(image.shape[1] for image in images)
+        width = max(image.shape[2] for image in images)
+        height, width = (math.ceil(side / self.divisor) * self.divisor for side in (height, width))
+        if all(image.shape[1:] == (height, width) for image in images):
+            return torch.stack(images)
+        batch = images[0].new_zeros((len(images), 3, height, width))
+        for padded, image in zip(batch, images, strict=True):
+            padded[:, : image.shape[1], : image.shape[2]] = image
+        return batch
+
+    @staticmethod
+    def _target(target: dict, to_original: tuple[float, float]) -> dict:
+        boxes = target["boxes"].as_subclass(Tensor).float().reshape(-1, 4)
+        plain = {"labels": target["labels"].as_subclass(Tensor).long(), "to_original": to_original}
+        if "masks" in target:
+            plain["masks"] = target["masks"].as_subclass(Tensor)
+        return plain | {"boxes": scale_boxes(boxes, 1 / to_original[0], 1 / to_original[1])}
+
+
+def input_transform(schedule: Schedule, *, dialect: str) -> InputTransform:
+    """The transform of a schedule's sizes, normalised as the dialect does."""
+    bundle = find_dialect(dialect)
+    return InputTransform(
+        min_sizes=schedule.min_sizes,
+        test_size=schedule.test_size,
+        max_size=schedule.max_size,
+        mean=IMAGENET_MEAN,
+        std=(1 / 255, 1 / 255, 1 / 255) if bundle.unit_std else IMAGENET_STD,
+        bgr=bundle.bgr,
+    )
+
+
+def conv_layout(maps: Tensor) -> Tensor:
+    """[B,C,H,W] unchanged, laid out as convolutions on its device like it: a quarter faster on a CPU."""
+    return maps.contiguous(memory_format=torch.channels_last) if maps.device.type == "cpu" else maps
+
+
+def scale_boxes(boxes: Tensor, x: float, y: float) -> Tensor:
+    """boxes [N,4] xyxy -> [N,4] with the coordinates multiplied by x and y."""
+    return boxes if x == y == 1 else boxes * boxes.new_tensor([x, y, x, y])

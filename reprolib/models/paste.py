@@ -1,0 +1,60 @@
+"""Predicted masks of a box's size back into the image, as booleans and only inside the box."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@torch.no_grad()
+def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int], *, exact: bool = True) -> Tensor:
+    """masks: [N,m,m] probabilities; boxes: [N,4] xyxy px; size: (height, width) -> bool [N,height,width].
+
+    exact: every pixel centre inside a box is interpolated at its place in the mask (detectron2, mmdetection).
+    Otherwise the mask is resized to the box rounded to whole pixels (torchvision's pasting > 0.5, to the bit).
+    """
+    pasted = torch.zeros((len(masks), *size), dtype=torch.bool, device=masks.device)
+    paste = _paste_exact if exact else _paste_rounded
+    if len(masks):
+        paste(masks.float(), boxes.float(), pasted)
+    return pasted
+
+
+def _paste_exact(masks: Tensor, boxes: Tensor, pasted: Tensor) -> None:
+    height, width = pasted.shape[1:]
+    resolution = masks.shape[-1]
+    low, high = boxes[:, :2].floor().long(), boxes[:, 2:].ceil().long()
+    for mask, box, (x0, y0), (x1, y1), out in zip(masks, boxes, low.tolist(), high.tolist(), pasted, strict=True):
+        x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+        if x1 <= x0 or y1 <= y0:
+            continue
+        across = _weights(x0, x1, box[0], box[2], resolution)
+        down = _weights(y0, y1, box[1], box[3], resolution)
+        out[y0:y1, x0:x1] = down @ mask @ across.T > 0.5
+
+
+def _weights(first: int, last: int, start: Tensor, end: Tensor, resolution: int) -> Tensor:
+    """[last-first, resolution]: the share of each mask cell in each pixel centre; zero outside the mask."""
+    centres = torch.arange(first, last, device=start.device) + 0.5
+    place = (centres - start) / (end - start).clamp(min=1e-6) * resolution - 0.5
+    cells = torch.arange(resolution, device=start.device)
+    return (1 - (place[:, None] - cells).abs()).clamp(min=0)
+
+
+def _paste_rounded(masks: Tensor, boxes: Tensor, pasted: Tensor) -> None:
+    height, width = pasted.shape[1:]
+    resolution = masks.shape[-1]
+    # One empty cell around the mask, and the box grown by as much: interpolation fades out at the border.
+    masks = F.pad(masks, (1, 1, 1, 1))
+    grow = (resolution + 2) / resolution
+    half = (boxes[:, 2:] - boxes[:, :2]) * 0.5
+    centre = (boxes[:, 2:] + boxes[:, :2]) * 0.5
+    grown = torch.cat([centre - half * grow, centre + half * grow], dim=1).long().tolist()
+    for mask, (left, top, right, bottom), out in zip(masks, grown, pasted, strict=True):
+        full = max(bottom - top + 1, 1), max(right - left + 1, 1)
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right + 1, width), min(bottom + 1, height)
+        if x1 <= x0 or y1 <= y0:
+            continue
+        resized = F.interpolate(mask[None, None], size=full, mode="bilinear", align_corners=False)[0, 0]
+        out[y0:y1, x0:x1] = resized[y0 - top : y1 - top, x0 - left : x1 - left] > 0.5

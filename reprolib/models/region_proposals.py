@@ -1,0 +1,112 @@
+"""Region proposal network (Ren et al., NeurIPS 2015) over a feature pyramid."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
+from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
+
+from reprolib.models.dialects import find_dialect
+from reprolib.models.input_transform import Batch
+from reprolib.params import Scale
+
+
+class ExactAnchors(AnchorGenerator):
+    """Anchors that keep fractions of a pixel, as in detectron2 and mmdetection (torchvision rounds)."""
+
+    def generate_anchors(
+        self,
+        scales: list[int],
+        aspect_ratios: list[float],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """[len(aspect_ratios) * len(scales), 4] xyxy around the origin, in pixels."""
+        sizes = torch.as_tensor(scales, dtype=dtype, device=device)
+        stretch = torch.as_tensor(aspect_ratios, dtype=dtype, device=device).sqrt()
+        widths, heights = (sizes / stretch[:, None]).flatten(), (sizes * stretch[:, None]).flatten()
+        return torch.stack([-widths, -heights, widths, heights], dim=1) / 2
+
+
+class RegionProposals(RegionProposalNetwork):
+    """torchvision's RPN with a Smooth L1 of any beta; decodes and encodes only the boxes that are used."""
+
+    def __init__(self, *, anchors: AnchorGenerator, head: nn.Module, scale: Scale, beta: float) -> None:
+        counts = [
+            dict(zip(("training", "testing"), pair, strict=True)) for pair in (scale.rpn_pre_nms, scale.rpn_post_nms)
+        ]
+        super().__init__(
+            anchors,
+            head,
+            fg_iou_thresh=0.7,
+            bg_iou_thresh=0.3,
+            batch_size_per_image=scale.rpn_batch,
+            positive_fraction=0.5,
+            pre_nms_top_n=counts[0],
+            post_nms_top_n=counts[1],
+            nms_thresh=0.7,
+        )
+        self.beta = beta
+
+    def forward(
+        self, batch: Batch, features: list[Tensor], targets: list[dict] | None = None
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """features: P2..P6. Returns proposals [N,4] xyxy per image in batch pixels, best first, and the
+        losses (loss_objectness, loss_rpn_box_reg), none without targets.
+        """
+        logits, deltas = self.head(features)
+        anchors = self.anchor_generator(batch, features)
+        per_level = [level[0].numel() for level in logits]
+        logits, deltas = concat_box_prediction_layers(logits, deltas)
+        count = len(anchors)
+        logits, deltas = logits.float().reshape(count, -1), deltas.float().reshape(count, -1, 4)
+        with torch.no_grad():
+            proposals = self._proposals(logits, deltas, anchors[0], per_level, batch.image_sizes)
+        return proposals, {} if targets is None else self._losses(logits, deltas, anchors, targets)
+
+    def _proposals(
+        self,
+        logits: Tensor,
+        deltas: Tensor,
+        anchors: Tensor,
+        per_level: list[int],
+        image_sizes: list[tuple[int, int]],
+    ) -> list[Tensor]:
+        top = self._get_top_n_idx(logits, per_level)
+        ends = torch.tensor(per_level, device=top.device).cumsum(0)
+        levels = torch.bucketize(top[0], ends, right=True)  # each image keeps equally many boxes of a level
+        scores = logits.gather(1, top).sigmoid()
+        proposals = []
+        for image_deltas, image_scores, chosen, size in zip(deltas, scores, top, image_sizes, strict=True):
+            boxes = self.box_coder.decode_single(image_deltas[chosen], anchors[chosen])
+            boxes = clip_boxes_to_image(boxes, size)
+            keep = remove_small_boxes(boxes, self.min_size)
+            boxes, image_scores = boxes[keep], image_scores[keep]
+            keep = batched_nms(boxes, image_scores, levels[keep], self.nms_thresh)
+            proposals.append(boxes[keep[: self.post_nms_top_n()]])
+        return proposals
+
+    def _losses(self, logits: Tensor, deltas: Tensor, anchors: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
+        labels, matched = self.assign_targets_to_anchors(anchors, targets)
+        positive, negative = (torch.stack(mask).bool() for mask in self.fg_bg_sampler(labels))
+        sampled = positive | negative
+        count = sampled.sum().clamp(min=1)
+        matched = torch.cat([boxes[mask] for boxes, mask in zip(matched, positive, strict=True)])
+        origins = torch.cat([boxes[mask] for boxes, mask in zip(anchors, positive, strict=True)])
+        wanted = self.box_coder.encode_single(matched, origins)
+        box_loss = F.smooth_l1_loss(deltas[positive], wanted, beta=self.beta, reduction="sum") / count
+        objectness = F.binary_cross_entropy_with_logits(logits[sampled], torch.stack(labels)[sampled], reduction="sum")
+        return {"loss_objectness": objectness / count, "loss_rpn_box_reg": box_loss}
+
+
+def region_proposals(scale: Scale, *, dialect: str) -> RegionProposals:
+    """One anchor size per pyramid level (`scale.anchor_sizes`), ratios 1:2, 1:1, 2:1."""
+    bundle = find_dialect(dialect)
+    kind = ExactAnchors if bundle.exact_anchors else AnchorGenerator
+    sizes = tuple((size,) for size in scale.anchor_sizes)
+    anchors = kind(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
+    head = RPNHead(scale.channels, anchors.num_anchors_per_location()[0])
+    return RegionProposals(anchors=anchors, head=head, scale=scale, beta=bundle.rpn_beta)

@@ -1,0 +1,60 @@
+"""Execute a parameterised notebook with papermill, refusing what papermill would let pass."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class NotebookError(RuntimeError):
+    """A notebook could not be run or failed; the message says which cell and why."""
+
+
+def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, object]) -> Path:
+    """Run `notebook` from the current folder with `parameters`; write the executed copy to `output`.
+
+    The copy is written also when a cell fails, so that it can be opened. Raises NotebookError for parameters that
+    the notebook does not have (papermill only warns) and for a failing cell.
+    """
+    import papermill
+
+    notebook, output = Path(notebook), Path(output)
+    if not notebook.is_file():
+        raise NotebookError(f"{notebook} not found; run from the repository's root")
+    known = papermill.inspect_notebook(str(notebook))
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        raise NotebookError(f"{notebook} has no parameter {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # no widgets in executed notebooks
+    logger = logging.getLogger("papermill")
+    logger.setLevel(logging.INFO)
+    logger.addFilter(_is_output)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(output),
+            parameters=dict(parameters),
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=True,
+            cwd=".",
+            extra_arguments=["--IPKernelApp.log_level=40"],  # nbclient's: the kernel talks to this machine only
+        )
+    except papermill.PapermillExecutionError as error:
+        raise NotebookError(
+            f"{notebook}, cell {error.exec_count}: {error.ename}: {error.evalue} (see {output})"
+        ) from None
+    return output
+
+
+def _is_output(entry: logging.LogRecord) -> bool:
+    """Whether a line is what a cell printed; papermill's own are left out, and the blank ones that come with them."""
+    message = entry.getMessage()
+    return bool(message.strip()) and not message.startswith(
+        ("Executing ", "Ending Cell", "Input Notebook", "Output Notebook")
+    )

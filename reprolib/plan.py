@@ -1,0 +1,183 @@
+"""The plan of a profile: which runs it has, and for each a file that says what its numbers depend on.
+
+`results/<profile>/runs/` holds, per run, `train/<run>.json` and `evaluate/<run>.json`, per table
+`tables/<table>.json` and per paper `papers/<paper>.json`. DVC stages depend on these files: they change exactly when
+what they stand for changes, and comparing two of them shows why something runs again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from reprolib.experiment import Experiment, Table
+from reprolib.files import write_json
+from reprolib.fingerprint import PACKAGE, code_hashes, digest, libraries
+from reprolib.papers.catalog import all_experiments, all_tables
+from reprolib.params import ParamsError, Profile, Run, resolve
+
+TRAIN_ENTRIES = ("reprolib.runs.build", "reprolib.runs.training")
+EVALUATE_ENTRIES = ("reprolib.runs.build", "reprolib.runs.evaluation")
+TABLE_ENTRIES = ("reprolib.report.tables",)
+PAPER_ENTRIES = ("reprolib.report.tables", "reprolib.report.figures")
+
+
+def experiment_by_id(name: str) -> Experiment:
+    """Look an experiment up; raises ParamsError with the nearest names."""
+    experiments = all_experiments()
+    if name not in experiments:
+        raise ParamsError(f"no experiment {name!r}{_nearest(name, experiments)}; see `reprolib list`")
+    return experiments[name]
+
+
+def table_by_id(name: str) -> Table:
+    """Look a table up, for example `iemask_rcnn-3`; raises ParamsError with the nearest names."""
+    tables = all_tables()
+    if name not in tables:
+        raise ParamsError(f"no table {name!r}{_nearest(name, tables)}; see `reprolib list`")
+    return tables[name]
+
+
+def run_by_id(profile: Profile, name: str) -> Run:
+    """The run that `<experiment>-<seed>` names under a profile."""
+    experiment, _, seed = name.rpartition("-")
+    if not seed.isdigit():
+        raise ParamsError(f"run {name!r} must end in its seed, for example {name}-0")
+    return resolve(profile, experiment_by_id(experiment), int(seed))
+
+
+def profile_runs(profile: Profile) -> list[Run]:
+    """All runs of a profile, seeds innermost."""
+    return [resolve(profile, experiment_by_id(name), seed) for name in profile.experiments for seed in profile.seeds]
+
+
+def recipe(run: Run) -> dict[str, object]:
+    """All values of a run that change its numbers, as plain JSON."""
+    return {
+        "module": run.experiment.module,
+        "backbone": run.experiment.backbone,
+        "components": list(run.experiment.components),
+        "switches": dict(run.experiment.switches),
+        "dataset": run.dataset,
+        "seed": run.seed,
+        "scale": _plain(run.scale),
+        "schedule": _plain(run.schedule),
+    }
+
+
+def train_plan(run: Run, *, data_fingerprint: str) -> dict[str, object]:
+    """What training depends on, with `fingerprint`, the hash that names its checkpoints."""
+    return _with_fingerprint(
+        {
+            "run": run.id,
+            "recipe": recipe(run),
+            "data": data_fingerprint,
+            "libraries": libraries(),
+            "code": code_hashes([*TRAIN_ENTRIES, run.experiment.module]),
+        }
+    )
+
+
+def evaluate_plan(run: Run, *, data_fingerprint: str) -> dict[str, object]:
+    """What evaluation depends on besides the weights."""
+    return _with_fingerprint(
+        {
+            "run": run.id,
+            "recipe": recipe(run),
+            "data": data_fingerprint,
+            "libraries": libraries() | {"pycocotools": _version("pycocotools")},
+            "code": code_hashes([*EVALUATE_ENTRIES, run.experiment.module]),
+        }
+    )
+
+
+def table_plan(profile: Profile, table: Table) -> dict[str, object]:
+    """What a rendered table depends on besides the records."""
+    files = [PACKAGE / "papers" / table.paper / "reported" / f"table_{table.number}.csv"]
+    return _with_fingerprint(
+        {
+            "table": table.id,
+            "profile": _plain(profile),
+            "files": _file_hashes(files),
+            "code": code_hashes([*TABLE_ENTRIES, f"reprolib.papers.{table.paper}.tables"]),
+        }
+    )
+
+
+def paper_plan(profile: Profile, paper: str) -> dict[str, object]:
+    """What a paper's executed notebook depends on besides records, predictions and tables."""
+    folder = PACKAGE / "papers" / paper
+    modules = [
+        f"reprolib.papers.{paper}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"
+    ]
+    return _with_fingerprint(
+        {
+            "paper": paper,
+            "profile": _plain(profile),
+            "files": _file_hashes([*sorted((folder / "reported").glob("*.csv")), folder / "card.md"]),
+            "code": code_hashes([*PAPER_ENTRIES, *modules]),
+        }
+    )
+
+
+def data_fingerprint(profile: Profile, dataset: str) -> str:
+    """The prepared data set's hash from its report; raises ParamsError where it is not prepared."""
+    path = profile.results / "data" / f"{dataset}.json"
+    try:
+        return json.loads(path.read_text())["fingerprint"]
+    except FileNotFoundError:
+        raise ParamsError(
+            f"{path} is missing: prepare the data set with `reprolib data {dataset} --profile {profile.name}`,"
+            f" or list {dataset!r} under `data` of the profile in params.yaml"
+        ) from None
+
+
+def write_plan(profile: Profile) -> list[Path]:
+    """Write all files of a profile's plan; returns them. Raises ParamsError for anything that cannot run."""
+    folder = profile.results / "runs"
+    values: dict[Path, Mapping[str, object]] = {}
+    for run in profile_runs(profile):
+        fingerprint = data_fingerprint(profile, run.dataset)
+        values[folder / "train" / f"{run.id}.json"] = train_plan(run, data_fingerprint=fingerprint)
+        values[folder / "evaluate" / f"{run.id}.json"] = evaluate_plan(run, data_fingerprint=fingerprint)
+    for name in profile.tables:
+        values[folder / "tables" / f"{name}.json"] = table_plan(profile, table_by_id(name))
+    for paper in profile.papers:
+        values[folder / "papers" / f"{paper}.json"] = paper_plan(profile, paper)
+    for path, value in values.items():
+        write_json(path, value)
+    return list(values)
+
+
+def _with_fingerprint(value: dict[str, object]) -> dict[str, object]:
+    return value | {"fingerprint": digest({key: item for key, item in value.items() if key != "run"})}
+
+
+def _file_hashes(paths: list[Path]) -> dict[str, str]:
+    return {path.relative_to(PACKAGE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths}
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _version(name: str) -> str:
+    import importlib.metadata
+
+    return importlib.metadata.version(name)
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}" if near else ""

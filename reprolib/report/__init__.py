@@ -1,0 +1,1 @@
+"""Reported and reproduced, side by side."""

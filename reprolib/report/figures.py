@@ -1,0 +1,284 @@
+"""Figures of the notebooks: gains of ablations, precision-recall, training, masks. Imports no torch.
+
+Every function returns a `Picture`, which a notebook shows and `save` writes, or raises NothingToDraw.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reprolib.report.join import JoinedRow
+from reprolib.report.layout import metric_label, printed_components
+from reprolib.report.pictures import COLOURS, GREY, NothingToDraw, Picture, finish, house_style, new_figure
+from reprolib.report.verdict import Interval, difference_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+REPORTED, REPRODUCED = "#7F7F7F", COLOURS[1]
+
+
+@house_style
+def ablation_gains(rows: Sequence[JoinedRow], *, metric: str = "segm/AP", title: str = "", note: str = "") -> Picture:
+    """Gain of every ablation row over the table's baseline: reported on the left, reproduced on the right.
+
+    Two axes because the levels differ by setting; zero is the baseline in both. Reproduced bars carry their 95%
+    interval where there are several seeds. Raises NothingToDraw where the table is no ablation.
+    """
+    shown = [row for row in rows if (cell := row.cell(metric)) and cell.delta_reported is not None]
+    if not shown:
+        raise NothingToDraw(f"no ablation rows with {metric}")
+    base = next(row for row in rows if row.is_baseline)
+    theirs = [row.cell(metric).delta_reported for row in shown]
+    ours = [row.cell(metric).delta_reproduced for row in shown]
+    base_values = _known(base, metric)
+    intervals = [difference_interval(_known(row, metric), base_values) for row in shown]
+    figure = new_figure(8.2, 1.5 + 0.3 * len(shown))
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = range(len(shown))
+    left.barh(places, theirs, color=REPORTED, height=0.62)
+    right.barh(places, [value or 0.0 for value in ours], color=REPRODUCED, height=0.62)
+    for place, interval in enumerate(intervals):
+        if interval:
+            right.plot([interval.low, interval.high], [place, place], color="black", linewidth=1.2)
+    _label_bars(left, theirs, [None] * len(shown))
+    _label_bars(right, ours, intervals)
+    names = [
+        f"{row.number}  {' + '.join(printed_components(row, rows)) or row.head.method}"
+        + (" ?" if row.head.components is None else "")
+        for row in shown
+    ]
+    left.set_yticks(list(places), names)
+    left.invert_yaxis()
+    for axes, heading in ((left, "reported"), (right, "reproduced")):
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.grid(axis="y", visible=False)
+        axes.margins(x=0.22)
+        axes.tick_params(axis="y", length=0)
+        axes.set_title(heading)
+        axes.set_xlabel(f"gain in {metric_label(metric)} over row {base.number}, points")
+    return finish(figure, title=title, note=note)
+
+
+@house_style
+def precision_recall_curves(
+    records: Mapping[str, Mapping], *, iou_type: str = "segm", title: str = "", note: str = ""
+) -> Picture:
+    """Precision over recall, averaged over classes, at IoU 0.5 and 0.75; one line per labelled record."""
+    curves = {
+        label: record["precision_recall"]
+        for label, record in records.items()
+        if record["precision_recall"].get(f"{iou_type}/50")
+    }
+    if not curves:
+        raise NothingToDraw("no precision-recall curves: evaluate a run first")
+    figure = new_figure(8.2, 3.6)
+    for axes, threshold in zip(figure.subplots(1, 2, sharey=True), ("50", "75"), strict=True):
+        for index, (label, curve) in enumerate(curves.items()):
+            if curve.get(f"{iou_type}/{threshold}"):
+                _line(axes, curve["recall"], curve[f"{iou_type}/{threshold}"], index, label)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", title=f"IoU ≥ 0.{threshold}")
+    figure.axes[0].set_ylabel(f"{metric_label(iou_type + '/precision')}, mean over classes")
+    figure.axes[0].legend(loc="lower left", fontsize=8)
+    return finish(figure, title=title, note=note)
+
+
+@house_style
+def training_curves(logs: Mapping[str, str | Path], *, title: str = "", note: str = "") -> Picture:
+    """Total loss and learning rate over iterations; one line per labelled log (`training/<run>.jsonl`)."""
+    histories = {label: _history(log) for label, log in logs.items()}
+    histories = {label: history for label, history in histories.items() if history}
+    if not histories:
+        raise NothingToDraw("no training logs: train a run first")
+    figure = new_figure(8.2, 3.4)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    for index, (label, history) in enumerate(histories.items()):
+        steps = [entry["iteration"] for entry in history]
+        _line(left, steps, [entry["loss"] for entry in history], index, label)
+        _line(right, steps, [entry["learning_rate"] for entry in history], index, label)
+    left.set(xlabel="iteration", ylabel="total training loss", ylim=(0, None))
+    right.set(xlabel="iteration", ylabel="learning rate", ylim=(0, None))
+    right.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
+    left.legend(fontsize=8)
+    return finish(figure, title=title, note=note)
+
+
+@house_style
+def loss_parts(log: str | Path, *, title: str = "", note: str = "") -> Picture:
+    """The parts of one run's loss over iterations, one panel each with its own scale."""
+    history = _history(log)
+    names = list(history[0]["losses"]) if history else []
+    if not names:
+        raise NothingToDraw(f"{log}: no training log: train the run first")
+    figure = new_figure(8.2, 2.4)
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        steps = [entry["iteration"] for entry in history]
+        _line(axes, steps, [entry["losses"][name] for entry in history], 1, name)
+        axes.set(title=name.removeprefix("loss_").replace("_", " "), ylim=(0, None), xlabel="iteration")
+        axes.tick_params(labelsize=7)
+    return finish(figure, title=title, note=note)
+
+
+@house_style
+def predictions_grid(
+    images: str | Path,
+    annotations: str | Path,
+    results: Mapping[str, str | Path],
+    *,
+    count: int = 4,
+    score: float = 0.5,
+    title: str = "",
+    note: str = "",
+) -> Picture:
+    """Ground truth beside predictions: a row per image, a column for the truth and one per labelled run.
+
+    images: folder. annotations: COCO JSON. results: COCO results JSON by label; masks scored `score` and more are
+    drawn, one colour per class. Of the images with objects, `count` are taken at equal steps.
+    """
+    from matplotlib.patches import Patch
+    from PIL import Image
+
+    files = {label: Path(file) for label, file in results.items() if Path(file).is_file()}
+    if not files:
+        raise NothingToDraw("no predictions: evaluate a run first")
+    truth = json.loads(Path(annotations).read_text())
+    columns = {"ground truth": _by_image(truth["annotations"], None)}
+    columns |= {label: _by_image(json.loads(file.read_text()), score) for label, file in files.items()}
+    names = {category["id"]: category["name"] for category in truth["categories"]}
+    colours = {category: COLOURS[index % len(COLOURS)] for index, category in enumerate(sorted(names))}
+    entries = [entry for entry in truth["images"] if columns["ground truth"].get(entry["id"])]
+    chosen = entries[:: max(1, len(entries) // count)][:count]
+    figure = new_figure(2.3 * len(columns) + 0.9, 2.3 * len(chosen) + 0.7)
+    panels = figure.subplots(len(chosen), len(columns), squeeze=False)
+    used: set[int] = set()
+    for place, (line, entry) in enumerate(zip(panels, chosen, strict=True)):
+        with Image.open(Path(images) / entry["file_name"]) as picture:
+            pixels = _displayable(picture)
+        for axes, (label, by_image) in zip(line, columns.items(), strict=True):
+            axes.imshow(pixels, interpolation="nearest")
+            axes.set_axis_off()
+            if place == 0:
+                axes.set_title(textwrap.fill(label, 26), fontsize=9)
+            for item in by_image.get(entry["id"], []):
+                used.add(item["category_id"])
+                mask = _mask(item["segmentation"], entry["height"], entry["width"])
+                _draw_mask(axes, mask, colours[item["category_id"]])
+    if len(used) <= len(COLOURS):  # more classes share colours, and a legend would mislead
+        patches = [Patch(color=colours[category], alpha=0.7, label=names[category]) for category in sorted(used)]
+        figure.legend(handles=patches, loc="outside right upper", fontsize=8)
+    return finish(figure, title=title, note=note)
+
+
+def draw_instances(axes: Axes, image: np.ndarray, masks: np.ndarray, names: Sequence[str] = ()) -> None:
+    """Draw instance masks over an image, one colour per instance, with the class name at the mask's top.
+
+    image: uint8 [H, W, 3]; masks: bool or uint8 [N, H, W].
+    """
+    axes.imshow(image, interpolation="nearest")
+    for index, mask in enumerate(masks):
+        mask = mask.astype(bool)
+        if not mask.any():
+            continue
+        colour = COLOURS[index % (len(COLOURS) - 1)]  # without black, which hides what it covers
+        _draw_mask(axes, mask, colour)
+        if names:
+            row = int(mask.any(axis=1).argmax())
+            column = float(mask[row].nonzero()[0].mean())
+            box = {"facecolor": "white", "alpha": 0.65, "pad": 0.6, "edgecolor": "none"}
+            axes.text(column, row, names[index], fontsize=6, color="black", ha="center", va="bottom", bbox=box)
+
+
+def _line(axes: Axes, xs: Sequence[float], ys: Sequence[float], index: int, label: str) -> None:
+    dashes = ("-", "--", "-.", ":")[index // len(COLOURS) % 4]
+    axes.plot(xs, ys, color=COLOURS[index % len(COLOURS)], linestyle=dashes, linewidth=1.4, label=label)
+
+
+def _label_bars(axes: Axes, values: Sequence[float | None], intervals: Sequence[Interval | None]) -> None:
+    """Write each value beyond its bar and its interval."""
+    for place, (value, interval) in enumerate(zip(values, intervals, strict=True)):
+        text = "not run" if value is None else f"{value:+.2f}".replace("-", "−")
+        left = value is not None and value < 0
+        end = value or 0.0
+        if interval:
+            end = interval.low if left else interval.high
+        axes.annotate(
+            text,
+            (end, place),
+            xytext=(-3 if left else 3, 0),
+            textcoords="offset points",
+            va="center",
+            ha="right" if left else "left",
+            fontsize=7.5,
+            color=GREY if value is None else "black",
+        )
+
+
+def _known(row: JoinedRow, metric: str) -> dict[int, float]:
+    cell = row.cell(metric)
+    return {seed: value for seed, value in cell.values.items() if value is not None} if cell else {}
+
+
+def _history(log: str | Path) -> list[dict]:
+    """The entries of a training log that hold a loss; none without a log.
+
+    The last line of a run that was killed may be cut short; it is left out.
+    """
+    if not Path(log).is_file():
+        return []
+    history = []
+    for line in Path(log).read_text().splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if "loss" in entry and "iteration" in entry:
+            history.append(entry)
+    return history
+
+
+def _by_image(items: Sequence[Mapping], score: float | None) -> dict[object, list[Mapping]]:
+    found: dict[object, list[Mapping]] = {}
+    for item in items:
+        if not item.get("iscrowd") and (score is None or item["score"] >= score):
+            found.setdefault(item["image_id"], []).append(item)
+    return found
+
+
+def _displayable(picture) -> np.ndarray:
+    """Any image as uint8 [H, W, 3]; 16-bit data are stretched to their own range."""
+    import numpy as np
+    from PIL import Image
+
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture, dtype=float)
+        span = max(float(values.max() - values.min()), 1e-9)
+        picture = Image.fromarray(((values - values.min()) / span * 255).astype("uint8"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def _mask(shape, height: int, width: int) -> np.ndarray:
+    """Polygons or RLE as bool [height, width]."""
+    from pycocotools import mask as coco_mask
+
+    if isinstance(shape, list):
+        shape = coco_mask.merge(coco_mask.frPyObjects(shape, height, width))
+    elif isinstance(shape["counts"], list):
+        shape = coco_mask.frPyObjects(shape, height, width)
+    return coco_mask.decode(shape).astype(bool)
+
+
+def _draw_mask(axes: Axes, mask: np.ndarray, colour: str) -> None:
+    """Fill and outline one mask, bool [H, W]."""
+    import numpy as np
+    from matplotlib.colors import to_rgb
+
+    fill = np.zeros((*mask.shape, 4))
+    fill[mask] = (*to_rgb(colour), 0.45)
+    axes.imshow(fill, interpolation="nearest")
+    if mask.any() and not mask.all():
+        axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9)

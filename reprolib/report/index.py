@@ -1,0 +1,132 @@
+"""`results/README.md`: every rendered table, figure and notebook of every profile. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from reprolib.files import write_atomic
+from reprolib.papers import catalog
+from reprolib.report.verdict import VERDICTS
+
+LEGEND = """\
+Verdicts compare a reproduced with a reported number. They are given per number, in the tables' CSV files.
+
+| verdict | meaning |
+| --- | --- |
+| reproduced | the 95% interval over the runs contains the reported number (in ablations: the reported gain, not zero) |
+| same direction | an effect of the reported sign, of another size |
+| contradicted | the interval excludes the reported number and does not bear out its sign |
+| inconclusive | the interval contains both the reported effect and none, is too wide, or there is a single run |
+| not comparable | other data, network size, training length, split or hardware than the publication's |
+| not run | no record yet, or nothing that could run it is built yet |
+| reported only | nothing to implement, or a number that is only quoted |
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """What one rendered table holds: rows and numbers by status and verdict."""
+
+    table_id: str
+    paper: str
+    number: int
+    path: Path
+    rows: int
+    rows_run: int
+    verdicts: Counter
+
+
+def write_index(root: str | Path = ".") -> Path:
+    """Write `results/README.md` below `root` from what is rendered there; the same files give the same text."""
+    results = Path(root) / "results"
+    profiles = [path.name for path in sorted(results.glob("*/")) if (path / "tables").is_dir()]
+    parts = [
+        "# Results",
+        "Written by `notebooks/report.ipynb`. Each table shows the reproduced beside the reported numbers, with the"
+        " recipe of the publication beside the one of the runs.",
+        LEGEND.strip(),
+        *(_profile(results, name) for name in profiles),
+    ]
+    path = results / "README.md"
+    write_atomic(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def coverage(tables: Path) -> list[Coverage]:
+    """Read the CSV files of a profile's rendered tables, in the order of papers and numbers."""
+    found = []
+    for path in tables.glob("*.csv"):
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        status = {line["row"]: line["status"] for line in lines}
+        found.append(
+            Coverage(
+                table_id=path.stem,
+                paper=lines[0]["paper"],
+                number=int(lines[0]["table"]),
+                path=path,
+                rows=len(status),
+                rows_run=sum(value == "run" for value in status.values()),
+                verdicts=Counter(line["verdict"] for line in lines),
+            )
+        )
+    return sorted(found, key=lambda item: (item.paper, item.number))
+
+
+def coverage_table(tables: Path, *, links: Path | None = None) -> str:
+    """Markdown: rows run and numbers per verdict of each rendered table; with links relative to `links`."""
+    found = coverage(tables)
+    verdicts = [word for word in VERDICTS if any(item.verdicts[word] for item in found)]
+    titles = catalog.all_tables()
+    lines = [f"| table | rows run | {' | '.join(verdicts)} |", "| --- | ---: |" + " ---: |" * len(verdicts)]
+    for item in found:
+        known = titles.get(item.table_id)
+        name = f"{catalog.title(item.paper)} {item.number}: {known.title}" if known else item.table_id
+        if links:
+            name = f"[{name}]({item.path.with_suffix('.md').relative_to(links).as_posix()})"
+        counts = " | ".join(str(item.verdicts[word] or "") for word in verdicts)
+        lines.append(f"| {name} | {item.rows_run} of {item.rows} | {counts} |")
+    return "\n".join(lines)
+
+
+def _profile(results: Path, name: str) -> str:
+    folder = results / name
+    found = coverage(folder / "tables")
+    run, rows = sum(item.rows_run for item in found), sum(item.rows for item in found)
+    parts = [
+        f"## Profile `{name}`",
+        _banner(found),
+        f"{run} of {rows} rows have a run. Numbers per verdict:",
+        coverage_table(folder / "tables", links=results),
+    ]
+    figures = sorted((folder / "figures").rglob("*.png"))
+    if figures:
+        parts.append("Figures:")
+        parts.append("\n".join(f"- {_link(path, results)}" for path in figures))
+    notebooks = [path for path in sorted((folder / "notebooks").glob("*.ipynb")) if path.stem in _readable()]
+    if notebooks:
+        parts.append("Executed notebooks (in DVC, `dvc pull` or `dvc repro` brings them):")
+        parts.append("\n".join(f"- {_link(path, results)}" for path in notebooks))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _banner(found: list[Coverage]) -> str:
+    """The profile's note as the rendered tables show it."""
+    for item in found:
+        for line in item.path.with_suffix(".md").read_text(encoding="utf-8").splitlines():
+            if line.startswith("> "):
+                return line
+    return ""
+
+
+def _readable() -> set[str]:
+    # The report's own notebook is left out: it is written after this index.
+    return set(catalog.papers())
+
+
+def _link(path: Path, results: Path) -> str:
+    relative = path.relative_to(results)
+    return f"[{Path(*relative.parts[2:]).as_posix()}]({relative.as_posix()})"

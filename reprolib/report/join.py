@@ -1,0 +1,318 @@
+"""Reported numbers and records, joined row by row and cell by cell, each with its verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reprolib.experiment import Experiment, Row, Table
+from reprolib.papers import catalog
+from reprolib.params import ParamsError, Profile, Run, Scale, resolve
+from reprolib.report import verdict
+from reprolib.report.reported import Cell, load_table
+
+# Methods that nothing can run: no text or code to implement from, or old results that are only quoted.
+REPORTED_ONLY_METHODS = frozenset(
+    {
+        "RSIISN",
+        "FB-ISNet",
+        "WSODet",
+        "DAL",
+        "Ref35-EllipticCenterness",
+        "MNC",
+        "FCIS",
+        "FCIS+++",
+    }
+)
+
+# Which parameters a publication counts; found by comparing published counts with the architectures.
+PARAMETERS_COUNTED = {
+    "iemask_rcnn": "params_frozen_norm_excluded",
+    "seanet": "trainable_params",
+    "insight_any_instance": "params",
+}
+
+COUNT_TOLERANCE = {"params_M": 0.005, "flops_G": 0.01}
+MEASURED_BY_CLOCK = frozenset({"time_ms", "fps"})
+
+# Fields of the scale that make a network another network than the published one.
+_SCALE_FIELDS = ("channels", "box_hidden", "norm", "pretrained", "anchor_sizes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedCell:
+    """One reported number with what was reproduced of it.
+
+    values: by seed, in the unit of the reported number; None where the record says that there is no such
+    number (for example AP of large objects where there are none). reproduced: their mean. difference: reproduced
+    minus reported. delta_*: differences to the table's baseline row, in ablations. reasons: why the verdict is
+    not a judgement, empty otherwise.
+    """
+
+    cell: Cell
+    values: Mapping[int, float | None]
+    reproduced: float | None
+    difference: float | None
+    delta_reported: float | None
+    delta_reproduced: float | None
+    verdict: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedRow:
+    """One printed row. status: run, not run, not built yet, or reported only."""
+
+    number: int
+    experiment: Experiment | None
+    status: str
+    is_baseline: bool
+    records: tuple[Mapping, ...]
+    cells: tuple[JoinedCell, ...]
+
+    @property
+    def head(self) -> Cell:
+        """Any cell of the row, for method, backbone, data set and components."""
+        return self.cells[0].cell
+
+    def cell(self, metric: str) -> JoinedCell | None:
+        """The row's cell of a metric, None where the publication prints none."""
+        return next((joined for joined in self.cells if joined.cell.metric == metric), None)
+
+
+def join(
+    table: Table, records: Mapping[str, Mapping], profile: Profile, *, paper: Profile | None = None
+) -> list[JoinedRow]:
+    """Join one table with a profile's records (by run id).
+
+    paper: the profile that holds the published recipes, to tell whether a run's scale is the published one.
+    """
+    reported = load_table(table.paper, table.number)
+    by_row = {row.number: [cell for cell in reported if cell.row == row.number] for row in table.rows}
+    found = {row.number: _records_of(row.experiment, records) for row in table.rows}
+    baselines = {row.number: _baseline(by_row, row.number) for row in table.rows}
+    joined = []
+    for row in table.rows:
+        base = baselines[row.number]
+        cells = [
+            _join_cell(cell, row, found, by_row, base, profile=profile, paper=paper) for cell in by_row[row.number]
+        ]
+        joined.append(
+            JoinedRow(
+                number=row.number,
+                experiment=row.experiment,
+                status=_status(row, by_row[row.number], found[row.number]),
+                is_baseline=base == row.number,
+                records=found[row.number],
+                cells=tuple(cells),
+            )
+        )
+    return joined
+
+
+def metrics_of(rows: list[JoinedRow]) -> list[str]:
+    """All metrics of a joined table in the order of first print."""
+    return list(dict.fromkeys(joined.cell.metric for row in rows for joined in row.cells))
+
+
+def main_metrics(rows: list[JoinedRow]) -> list[str]:
+    """The metrics that a table is read by: mask and box AP; in tables of cost and of data, up to five."""
+    metrics = metrics_of(rows)
+    if any(row.head.row_kind == "efficiency" for row in rows):
+        return metrics[:5]
+    return [name for name in ("segm/AP", "bbox/AP") if name in metrics] or metrics[:5]
+
+
+def why_not_comparable(record: Mapping, cell: Cell, paper: Profile | None) -> list[str]:
+    """Why a record's number says nothing about a reported one; empty where it does."""
+    reasons = []
+    if not record["data"]["exact"]:
+        reasons.append(f"other data ({record['data']['name']} stands in for {record['dataset']})")
+    if cell.split == "test-dev":
+        reasons.append(f"reported on test-dev, run on {record['data']['split']}")
+    if protocol := catalog.other_protocol(cell.paper, cell.table):
+        reasons.append(protocol)
+    reasons += _other_scale(record, paper)
+    if cell.metric in MEASURED_BY_CLOCK:
+        reasons.append(f"time on other hardware ({record['speed']['hardware']})")
+    return reasons
+
+
+def published_run(experiment: Experiment, paper: Profile | None) -> Run | None:
+    """The experiment as published, None where the profile of published recipes does not have it."""
+    if paper is None:
+        return None
+    try:
+        return resolve(paper, experiment, 0)
+    except ParamsError:
+        return None
+
+
+def _join_cell(
+    cell: Cell,
+    row: Row,
+    found: Mapping[int, tuple[Mapping, ...]],
+    by_row: Mapping[int, list[Cell]],
+    base: int | None,
+    *,
+    profile: Profile,
+    paper: Profile | None,
+) -> JoinedCell:
+    values = _values(cell, found[row.number])
+    numbers = [value for value in values.values() if value is not None]
+    reproduced = statistics.fmean(numbers) if numbers else None
+    base_cell = None
+    if base is not None and base != row.number and cell.row_kind == "ablation":
+        base_cell = next((other for other in by_row[base] if other.metric == cell.metric), None)
+    base_values = _values(base_cell, found[base]) if base_cell else {}
+    base_numbers = [value for value in base_values.values() if value is not None]
+    delta = None
+    if reproduced is not None and base_numbers:
+        delta = reproduced - statistics.fmean(base_numbers)
+    word, reasons = _judge(cell, row, found[row.number], values, base_cell, base_values, profile=profile, paper=paper)
+    return JoinedCell(
+        cell=cell,
+        values=values,
+        reproduced=reproduced,
+        difference=None if reproduced is None else reproduced - cell.value,
+        delta_reported=cell.value - base_cell.value if base_cell else None,
+        delta_reproduced=delta,
+        verdict=word,
+        reasons=tuple(reasons),
+    )
+
+
+def _judge(
+    cell: Cell,
+    row: Row,
+    records: tuple[Mapping, ...],
+    values: Mapping[int, float | None],
+    base_cell: Cell | None,
+    base_values: Mapping[int, float | None],
+    *,
+    profile: Profile,
+    paper: Profile | None,
+) -> tuple[str, list[str]]:
+    """The verdict of a cell and, where it is no judgement, why."""
+    if cell.row_kind == "dataset":
+        return verdict.REPORTED_ONLY, ["describes a data set"]
+    if cell.method in REPORTED_ONLY_METHODS:
+        return verdict.REPORTED_ONLY, ["no text or code to implement from, or a quoted result"]
+    if row.experiment is None:
+        return verdict.NOT_RUN, ["not built yet"]
+    if not records:
+        planned = row.experiment.id in profile.experiments
+        return verdict.NOT_RUN, [] if planned else [f"not among the experiments of profile {profile.name}"]
+    if not values:
+        return verdict.NOT_RUN, [f"{cell.metric} is not measured"]
+    reasons = [reason for record in records for reason in why_not_comparable(record, cell, paper)]
+    numbers = {seed: value for seed, value in values.items() if value is not None}
+    if not numbers:
+        reasons.append(f"no such objects in the data ({cell.metric})")
+    if cell.value_confidence == "label_wrong":
+        reasons.append("the printed column is not what its label says")
+    if reasons:
+        return verdict.NOT_COMPARABLE, list(dict.fromkeys(reasons))
+    if cell.metric in COUNT_TOLERANCE:
+        return verdict.judge_count(
+            reported=cell.value,
+            rounding=cell.rounding,
+            reproduced=statistics.fmean(numbers.values()),
+            tolerance=COUNT_TOLERANCE[cell.metric],
+        ), []
+    if base_cell is not None:
+        base_numbers = {seed: value for seed, value in base_values.items() if value is not None}
+        return verdict.judge_difference(
+            reported=cell.value - base_cell.value,
+            rounding=cell.rounding + base_cell.rounding,
+            interval=verdict.difference_interval(numbers, base_numbers),
+        ), []
+    interval = verdict.t_interval(list(numbers.values()))
+    return verdict.judge_value(reported=cell.value, rounding=cell.rounding, interval=interval), []
+
+
+def _values(cell: Cell | None, records: tuple[Mapping, ...]) -> dict[int, float | None]:
+    """The reproduced numbers by seed in the reported unit, without seeds whose record lacks the number."""
+    if cell is None:
+        return {}
+    values: dict[int, float | None] = {}
+    for record in records:
+        if cell.metric in record["metrics"]:
+            values[record["seed"]] = record["metrics"][cell.metric]
+        elif cell.metric == "params_M" and cell.paper in PARAMETERS_COUNTED:
+            values[record["seed"]] = record["cost"][PARAMETERS_COUNTED[cell.paper]] / 1e6
+        elif cell.metric == "flops_G" and record["cost"]["flops"] is not None:
+            values[record["seed"]] = record["cost"]["flops"] / 1e9
+        elif cell.metric in MEASURED_BY_CLOCK and record["speed"]["images_per_second"] > 0:
+            rate = record["speed"]["images_per_second"]
+            values[record["seed"]] = rate if cell.metric == "fps" else 1000 / rate
+    return values
+
+
+def _records_of(experiment: Experiment | None, records: Mapping[str, Mapping]) -> tuple[Mapping, ...]:
+    if experiment is None:
+        return ()
+    found = (record for record in records.values() if record["experiment"] == experiment.id)
+    return tuple(sorted(found, key=lambda record: record["seed"]))
+
+
+def _status(row: Row, cells: list[Cell], records: tuple[Mapping, ...]) -> str:
+    if cells[0].row_kind == "dataset" or cells[0].method in REPORTED_ONLY_METHODS:
+        return "reported only"
+    if row.experiment is None:
+        return "not built yet"
+    return "run" if records else "not run"
+
+
+def _baseline(by_row: Mapping[int, list[Cell]], number: int) -> int | None:
+    """The row that an ablation row is compared with: without components, else (removals) with most of them.
+
+    Only rows on the same data set and backbone count. None for rows that are no ablation.
+    """
+    head = by_row[number][0]
+    if head.row_kind != "ablation":
+        return None
+    peers = {
+        other: cells[0]
+        for other, cells in by_row.items()
+        if cells[0].row_kind == "ablation"
+        and (cells[0].dataset, cells[0].backbone) == (head.dataset, head.backbone)
+        and cells[0].components is not None
+    }
+    plain = [other for other, cell in peers.items() if not cell.components]
+    if plain:
+        return plain[0]
+    return max(peers, key=lambda other: len(peers[other].components or ()), default=None)
+
+
+def _other_scale(record: Mapping, paper: Profile | None) -> list[str]:
+    """How the network or its training differs from the published one, in words."""
+    recipe = record["recipe"]
+    experiment = catalog.all_experiments().get(record["experiment"])
+    run = published_run(experiment, paper) if experiment else None
+    scale = run.scale if run else Scale()
+    published = dataclasses.asdict(dataclasses.replace(scale, backbones={}))
+    reasons = []
+    backbone = recipe.get("backbones", {}).get(record["backbone"], record["backbone"])
+    if backbone != record["backbone"]:
+        reasons.append(f"other backbone ({backbone} stands in for {record['backbone']})")
+    changed = [name for name in _SCALE_FIELDS if _listed(recipe.get(name)) != _listed(published[name])]
+    if changed:
+        reasons.append(f"other scale ({', '.join(name.replace('_', ' ') for name in changed)})")
+    if run:
+        ours, theirs = (_length(recipe), _length(dataclasses.asdict(run.schedule)))
+        if ours and theirs and ours[0] == theirs[0] and ours[1] < 0.9 * theirs[1]:
+            reasons.append(f"shorter training ({ours[1]:,g} of {theirs[1]:,.10g} {ours[0]})")
+    return reasons
+
+
+def _length(schedule: Mapping) -> tuple[str, float] | None:
+    if schedule.get("iterations"):
+        return "images", schedule["iterations"] * schedule["batch_size"]
+    return ("epochs", schedule["epochs"]) if schedule.get("epochs") else None
+
+
+def _listed(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

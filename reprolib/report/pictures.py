@@ -1,0 +1,99 @@
+"""A drawn figure that notebooks show and files keep: same input, same bytes. matplotlib is imported on use."""
+
+from __future__ import annotations
+
+import functools
+import io
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reprolib.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by colour-blind readers; their yellow is left out for want of contrast.
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#555555"
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E5E5E5",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+
+
+class NothingToDraw(ValueError):
+    """There are no records, logs or predictions yet; the message says what makes them."""
+
+
+@dataclass(frozen=True, repr=False)
+class Picture:
+    """A PNG. A notebook shows it as the last value of a cell."""
+
+    png: bytes
+
+    def save(self, path: str | Path) -> Picture:
+        """Write the file atomically; returns itself, so that a cell can save and show."""
+        write_atomic(path, self.png)
+        return self
+
+    def __repr__(self) -> str:
+        return f"<picture, {len(self.png):,} bytes>"
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+
+def house_style(draw: Callable[..., Picture]) -> Callable[..., Picture]:
+    """Draw in the house style, leaving matplotlib's settings as they were."""
+
+    @functools.wraps(draw)
+    def styled(*arguments, **named) -> Picture:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*arguments, **named)
+
+    return styled
+
+
+def draw_or_say(draw: Callable[..., Picture], *arguments, path: str | Path, **named) -> Picture | None:
+    """Draw and save to `path`; where there is nothing to draw yet, say so and return None."""
+    try:
+        return draw(*arguments, **named).save(path)
+    except NothingToDraw as reason:
+        print(f"nothing to draw: {reason}")
+        return None
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, inches. Not pyplot: no global state, and nothing is shown twice."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish(figure: Figure, *, title: str, note: str) -> Picture:
+    """Title above, note (for example that a profile is a demo) below, drawn as PNG."""
+    if title:
+        figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    if note:
+        width = int(figure.get_figwidth() * 17)
+        figure.supxlabel(textwrap.fill(note, width), fontsize=7, color=GREY, x=0.01, ha="left")
+    buffer = io.BytesIO()
+    # The software's version would change the bytes from one machine to the next.
+    figure.savefig(buffer, format="png", dpi=130, facecolor="white", metadata={"Software": None})
+    return Picture(buffer.getvalue())

@@ -1,0 +1,182 @@
+"""The numbers that the publications print, typed: `papers/<paper>/reported/table_<number>.csv`.
+
+The files ship with the package. They are read strictly: a bad line is an error that names file and line,
+since a number that is silently dropped or misread would be compared with a reproduction.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+COLUMNS = (
+    "paper",
+    "table",
+    "row",
+    "method",
+    "backbone",
+    "dataset",
+    "split",
+    "components",
+    "is_ours",
+    "metric",
+    "value",
+    "unit",
+    "row_kind",
+    "method_printed",
+    "confidence",
+    "value_confidence",
+    "note",
+)
+ALLOWED = {
+    "is_ours": {"0", "1"},
+    "row_kind": {"comparison", "ablation", "efficiency", "dataset"},
+    "unit": {"%", "M", "G", "ms", "fps", "count", "year"},
+    "confidence": {"certain", "inferred", "unknown"},
+    "value_confidence": {"certain", "inferred", "label_wrong"},
+}
+
+
+class ReportedError(ValueError):
+    """A file of reported numbers cannot be read; the message names file, line and field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One printed number.
+
+    components: the parts that are switched on, as printed; empty for a baseline or a compared method, None
+    where the publication does not let one tell. split: "unstated" where the publication does not say.
+    value: as a number; printed: as the publication prints it. unit: %, M, G, ms, fps, count or year.
+    row_kind: comparison, ablation, efficiency or dataset. confidence: of the row's method and components
+    (certain, inferred, unknown); value_confidence: of this number and its column (certain, inferred,
+    label_wrong).
+    """
+
+    paper: str
+    table: int
+    row: int
+    method: str
+    backbone: str
+    dataset: str
+    split: str
+    components: tuple[str, ...] | None
+    is_ours: bool
+    metric: str
+    value: float
+    printed: str
+    unit: str
+    row_kind: str
+    method_printed: str
+    confidence: str
+    value_confidence: str
+    note: str
+
+    @property
+    def decimals(self) -> int:
+        """Digits after the point as printed."""
+        return len(self.printed.partition(".")[2])
+
+    @property
+    def rounding(self) -> float:
+        """Half a unit of the last printed digit: the value lies within plus or minus this."""
+        return 0.5 * 10.0**-self.decimals
+
+
+def table_numbers(paper: str) -> list[int]:
+    """Numbers of the tables of `paper` that hold numbers, ascending."""
+    folder = _papers() / paper / "reported"
+    if not folder.is_dir():
+        raise ReportedError(f"no reported numbers for paper {paper!r}: {folder} does not exist")
+    matches = (re.fullmatch(r"table_(\d+)\.csv", entry.name) for entry in folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+@lru_cache(maxsize=64)
+def load_table(paper: str, number: int) -> tuple[Cell, ...]:
+    """All cells of one printed table in printed order. Raises ReportedError."""
+    path = _papers() / paper / "reported" / f"table_{number}.csv"
+    name = f"reprolib/papers/{paper}/reported/table_{number}.csv"
+    if not path.is_file():
+        raise ReportedError(f"{name} does not exist; {paper} has tables {table_numbers(paper)}")
+    cells = parse_table(path.read_text(encoding="utf-8"), name=name)
+    for cell in cells:
+        if (cell.paper, cell.table) != (paper, number):
+            raise ReportedError(f"{name}: holds a line of {cell.paper} table {cell.table}")
+    return cells
+
+
+def parse_table(text: str, *, name: str) -> tuple[Cell, ...]:
+    """Parse the CSV text of one table; `name` is the file that error messages name. Raises ReportedError."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = tuple(next(reader, ()))
+    if header != COLUMNS:
+        raise ReportedError(f"{name}, line 1: the columns must be {','.join(COLUMNS)}")
+    cells: list[Cell] = []
+    seen: dict[tuple[int, str], int] = {}
+    for fields in reader:
+        line = reader.line_num
+        if len(fields) != len(COLUMNS):
+            raise ReportedError(f"{name}, line {line}: {len(fields)} fields instead of {len(COLUMNS)}")
+        cell = _cell(dict(zip(COLUMNS, fields, strict=True)), where=f"{name}, line {line}")
+        key = (cell.row, cell.metric)
+        if key in seen:
+            raise ReportedError(f"{name}, line {line}: row {key[0]} {key[1]} stands in line {seen[key]} already")
+        seen[key] = line
+        cells.append(cell)
+    if not cells:
+        raise ReportedError(f"{name}: no numbers")
+    return tuple(cells)
+
+
+def audit(paper: str) -> str:
+    """What an audit of the paper's numbers found, Markdown (the paper's section of `papers/audit.md`)."""
+    text = (_papers() / "audit.md").read_text(encoding="utf-8")
+    titles = {
+        "mai_se_net": "000",
+        "seanet": "001",
+        "insight_any_instance": "002",
+        "iemask_rcnn": "003",
+        "location_attention": "004",
+    }
+    for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        title, _, body = section.partition("\n")
+        if title.startswith(titles[paper]):
+            return body.strip() + "\n"
+    raise ReportedError(f"reprolib/papers/audit.md has no section for {paper}")
+
+
+def _cell(fields: dict[str, str], *, where: str) -> Cell:
+    for field, allowed in ALLOWED.items():
+        if fields[field] not in allowed:
+            raise ReportedError(f"{where}: {field} must be one of {sorted(allowed)}, not {fields[field]!r}")
+    for field in ("table", "row"):
+        if not fields[field].isdigit() or int(fields[field]) < 1:
+            raise ReportedError(f"{where}: {field} must be a number from 1, not {fields[field]!r}")
+    if not fields["metric"]:
+        raise ReportedError(f"{where}: metric is empty")
+    try:
+        value = float(fields["value"])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ReportedError(f"{where}: value must be a number, not {fields['value']!r}")
+    components = None if fields["components"] == "?" else tuple(filter(None, fields["components"].split(";")))
+    return Cell(
+        **{key: fields[key] for key in COLUMNS if key not in {"table", "row", "components", "is_ours", "value"}},
+        table=int(fields["table"]),
+        row=int(fields["row"]),
+        components=components,
+        is_ours=fields["is_ours"] == "1",
+        value=value,
+        printed=fields["value"],
+    )
+
+
+def _papers():
+    return resources.files("reprolib.papers")

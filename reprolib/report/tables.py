@@ -1,0 +1,55 @@
+"""Render a table of a paper: reproduced beside reported, as Markdown, CSV and LaTeX. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reprolib.evaluation.record import read_records
+from reprolib.experiment import Table
+from reprolib.files import write_atomic
+from reprolib.papers import catalog
+from reprolib.params import Profile, load_profile
+from reprolib.report.formats import comma_separated, latex, markdown
+from reprolib.report.join import JoinedRow, join
+from reprolib.report.layout import Sheet, lay_out
+from reprolib.report.recipe import recipes
+
+
+def render(table_id: str, profile_name: str | None = None, *, params: str | Path = "params.yaml") -> list[Path]:
+    """Write `results/<profile>/tables/<table id>.{md,csv,tex}` from the records that exist; returns the paths.
+
+    Rows without a record show as not run. Raises KeyError for an unknown table, ParamsError for an unknown
+    profile, RecordError for a record that cannot be read.
+    """
+    rows, profile, sheet = read_table(table_id, profile_name, params=params)
+    folder = Path(params).parent / profile.results / "tables"
+    contents = {
+        "md": markdown(sheet),
+        "csv": comma_separated(rows, profile=profile.name),
+        "tex": latex(sheet),
+    }
+    paths = []
+    for suffix, content in contents.items():
+        paths.append(folder / f"{table_id}.{suffix}")
+        write_atomic(paths[-1], content)
+    return paths
+
+
+def read_table(
+    table_id: str, profile_name: str | None = None, *, params: str | Path = "params.yaml"
+) -> tuple[list[JoinedRow], Profile, Sheet]:
+    """Join a table with a profile's records: its rows, the profile, and the sheet that `render` writes."""
+    table = _table(table_id)
+    profile = load_profile(profile_name, path=params)
+    # The published recipes are those of the profile `paper`; one place for them.
+    paper = profile if profile.name == "paper" else load_profile("paper", path=params)
+    records = read_records(Path(params).parent / profile.results / "records")
+    rows = join(table, records, profile, paper=paper)
+    return rows, profile, lay_out(table, rows, profile, recipes(rows, profile, paper))
+
+
+def _table(table_id: str) -> Table:
+    tables = catalog.all_tables()
+    if table_id not in tables:
+        raise KeyError(f"no table {table_id!r}; there are {', '.join(tables)}")
+    return tables[table_id]

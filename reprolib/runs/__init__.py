@@ -1,0 +1,1 @@
+"""From a run of the plan to weights, predictions and a record."""

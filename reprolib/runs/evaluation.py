@@ -1,0 +1,96 @@
+"""Evaluate one run: weights in, predictions and a record out."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+
+from safetensors.torch import load_model
+from torch import nn
+
+from reprolib.data.catalog import prepare
+from reprolib.data.coco import CocoInstances
+from reprolib.engine.devices import pick_device
+from reprolib.engine.inference import predict
+from reprolib.evaluation.coco import evaluate, precision_recall
+from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.evaluation.record import make_record, write_record
+from reprolib.files import write_atomic
+from reprolib.params import Run
+from reprolib.runs.build import build_model
+from reprolib.runs.paths import run_paths
+
+
+def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: str | None = None) -> dict[str, object]:
+    """Detect on the run's validation split and write predictions and record; returns the record.
+
+    Raises FileNotFoundError where the run has not been trained.
+    """
+    paths = run_paths(run)
+    for key in ("weights", "summary"):
+        if not paths[key].is_file():
+            raise FileNotFoundError(
+                f"{paths[key]} is missing: train the run first (`reprolib train {run.experiment.id}`)"
+            )
+    device = device or pick_device()
+    split = prepare(run.dataset, run.dataset_options).splits["val"]
+    dataset = CocoInstances(split.images, split.annotations, train=False)
+    model = build_model(run, num_classes=len(dataset.class_names), pretrained=False)
+    load_model(model, paths["weights"])
+    detections, speed = predict(model, dataset, device=device)
+    write_atomic(paths["predictions"], json.dumps(detections))
+
+    ground_truth = json.loads(Path(split.annotations).read_text())
+    metrics: dict[str, float | None] = {}
+    curves: dict[str, list[float]] = {}
+    for iou_type in ("bbox", "segm"):
+        limit = run.scale.detections
+        metrics |= evaluate(ground_truth, detections, iou_type, max_detections=max(100, limit))
+        curves |= precision_recall(
+            ground_truth, detections, iou_type, backend="hotcoco", max_detections=max(100, limit)
+        )
+    record = make_record(
+        run,
+        data={
+            "split": "val",
+            "images": len(dataset),
+            "instances": len(ground_truth["annotations"]),
+            "fingerprint": data_fingerprint,
+        },
+        metrics=metrics,
+        precision_recall=curves,
+        cost=_cost(run, model, dataset, detections),
+        speed={key: value for key, value in speed.items() if key not in ("seconds", "images")},
+        training={
+            key: value for key, value in json.loads(paths["summary"].read_text()).items() if key != "fingerprint"
+        },
+        fingerprint=fingerprint,
+    )
+    write_record(paths["record"], record)
+    return record
+
+
+def _cost(run: Run, model: nn.Module, dataset: CocoInstances, detections: list[dict]) -> dict[str, object]:
+    """Parameters, and FLOPs as the publications take them: at the split's median input and mean detections."""
+    schedule = run.schedule
+    inputs = []
+    for height, width in dataset.sizes:
+        factor = min(schedule.test_size / min(height, width), schedule.max_size / max(height, width))
+        inputs.append((math.ceil(height * factor / 32) * 32, math.ceil(width * factor / 32) * 32))
+    height = int(statistics.median_high(h for h, _ in inputs))
+    width = int(statistics.median_high(w for _, w in inputs))
+    counts = {
+        "proposals": run.scale.rpn_post_nms[1],
+        "detections": max(1, round(len(detections) / max(1, len(dataset)))),
+    }
+    on = on_meta(lambda: build_model(run, num_classes=len(dataset.class_names), pretrained=False))
+    return (
+        count_parameters(model)
+        | counts
+        | {
+            "flops": flops(on, height, width, **counts),
+            "flops_input": [height, width],
+        }
+    )

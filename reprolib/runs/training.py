@@ -1,0 +1,56 @@
+"""Train one run: data in, weights and log out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from safetensors.torch import save_model
+
+from reprolib.data.catalog import prepare
+from reprolib.data.coco import CocoInstances
+from reprolib.engine.devices import pick_device
+from reprolib.engine.train import train
+from reprolib.files import write_json
+from reprolib.params import Run
+from reprolib.runs.build import build_model
+from reprolib.runs.paths import WORK, run_paths
+
+
+def train_run(run: Run, *, fingerprint: str, device: str | None = None) -> dict[str, object]:
+    """Train a run and write its weights, log and summary; returns the summary.
+
+    Checkpoints are kept in `work/<fingerprint>/`: an interrupted run goes on where it was, and a run that finished
+    with the same fingerprint is not trained again.
+    """
+    prepared = prepare(run.dataset, run.dataset_options)
+    split = prepared.splits["train"]
+    dataset = CocoInstances(split.images, split.annotations, train=True, flip=run.schedule.flip)
+    model = build_model(run, num_classes=len(dataset.class_names))
+    paths = run_paths(run)
+    work = WORK / fingerprint
+    summary = train(
+        model,
+        dataset,
+        run.schedule,
+        seed=run.seed,
+        device=device or pick_device(),
+        work=work,
+        log=work / "log.jsonl",
+    )
+    paths["weights"].parent.mkdir(parents=True, exist_ok=True)
+    part = paths["weights"].with_suffix(f".{os.getpid()}.part")
+    save_model(model.cpu(), str(part))
+    part.replace(paths["weights"])
+    paths["log"].parent.mkdir(parents=True, exist_ok=True)
+    paths["log"].write_bytes((work / "log.jsonl").read_bytes())
+    plain = dataclasses.asdict(summary) | {"fingerprint": fingerprint}
+    write_json(paths["summary"], plain)
+    return plain
+
+
+def read_log(path: Path) -> list[dict[str, object]]:
+    """The training log, one dict per logged iteration."""
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,143 @@
+"""Data sets by name: made once, found again, refused with what to do."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import re
+import time
+import zipfile
+
+import pytest
+
+from reprolib.data import bbbc038
+from reprolib.data.cards import CARDS
+from reprolib.data.catalog import FAMILIES, prepare
+from reprolib.data.coco import CocoInstances
+from reprolib.data.errors import DataError
+from reprolib.data.lint import lint
+
+OPTIONS = {"train": 3, "val": 2, "size": 64, "seed": 0}
+
+
+def folder_options(made):
+    return {
+        "kind": "coco_folder",
+        "train_images": str(made.images),
+        "train_annotations": str(made.annotations),
+        "val_images": str(made.images),
+        "val_annotations": str(made.annotations),
+    }
+
+
+def stamps(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_generated_families(tmp_path, name):
+    prepared = prepare(name, OPTIONS, root=tmp_path)
+    assert prepared.name == name and set(prepared.splits) == {"train", "val"}
+    for split, count in (("train", 3), ("val", 2)):
+        where = prepared.splits[split]
+        assert lint(where.annotations, where.images).errors == ()
+        dataset = CocoInstances(where.images, where.annotations, train=False)
+        assert len(dataset) == count and dataset.sizes == [(64, 64)] * count
+        assert tuple(dataset.class_names) == prepared.card.classes
+    before = stamps(tmp_path)
+    assert prepare(name, OPTIONS, root=tmp_path) == prepared
+    assert stamps(tmp_path) == before
+
+
+def test_two_sizes_of_a_family_live_side_by_side(tmp_path):
+    small = prepare("sar_ships", OPTIONS, root=tmp_path)
+    before = stamps(tmp_path)
+    large = prepare("sar_ships", OPTIONS | {"train": 4}, root=tmp_path)
+    assert large.splits["train"].images != small.splits["train"].images
+    assert stamps(tmp_path).items() >= before.items()
+
+
+def test_folder_is_read_where_it_is(make_set, document, tmp_path):
+    made = make_set(document)
+    prepared = prepare("tiny_coco", folder_options(made), root=tmp_path / "data")
+    assert prepared.splits["val"].annotations == made.annotations and prepared.card.title == "tiny_coco"
+    assert not (tmp_path / "data").exists()
+    assert prepare("coco", folder_options(made)).card is CARDS["coco"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "parts"),
+    [
+        ("nothing", {}, ["'nothing' is unknown", "bbbc038", "kind: coco_folder"]),
+        ("nothing", {"kind": "voc"}, ["kind 'voc' is unknown"]),
+        ("mine", {"kind": "coco_folder"}, ["option 'train_images' is missing"]),
+        ("sar_ships", {**OPTIONS, "sizes": 3}, ["unknown option 'sizes'", "train, val, size, seed"]),
+        ("sar_ships", {"train": 3}, ["option 'val' is missing"]),
+        ("sar_ships", {**OPTIONS, "size": "big"}, ["sar_ships", "size", "'big'"]),
+        ("sar_ships", {**OPTIONS, "size": "../x"}, ["sar_ships", "size"]),
+        ("bbbc038", {"archive": "none.zip"}, ["none.zip", "no such archive"]),
+        ("bbbc038", {"path": "x"}, ["unknown option 'path'", "archive"]),
+        ("coco", {}, ["train2017.zip", "instances_train2017.json", "train_images: PATH"]),
+        ("ssdd", {}, ["Official-SSDD-OPEN.rar", "kind: coco_folder"]),
+    ],
+)
+def test_refusals_say_what_to_do(tmp_path, name, options, parts):
+    with pytest.raises(DataError) as error:
+        prepare(name, options, root=tmp_path / "data")
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_folder_paths_must_exist(make_set, document):
+    options = folder_options(make_set(document))
+    with pytest.raises(DataError, match=r"val_annotations: nowhere\.json is no file"):
+        prepare("mine", options | {"val_annotations": "nowhere.json"})
+    with pytest.raises(DataError, match="train_images: nowhere is no folder"):
+        prepare("mine", options | {"train_images": "nowhere"})
+
+
+def test_bbbc038_comes_from_the_archive_once(tmp_path, monkeypatch):
+    calls = []
+
+    def convert(archive, folder, *, contents):
+        calls.append(archive)
+        (folder / "images").mkdir(parents=True)
+
+    monkeypatch.setattr(bbbc038, "convert", convert)
+    monkeypatch.setattr(bbbc038, "is_prepared", lambda folder, contents: folder.is_dir())
+    with zipfile.ZipFile(tmp_path / "x.zip", "w"):
+        pass
+    for _ in range(2):
+        prepared = prepare("bbbc038", {"archive": str(tmp_path / "x.zip")}, root=tmp_path / "data")
+    assert calls == [tmp_path / "x.zip"]
+    assert prepared.splits["val"].annotations == tmp_path / "data/bbbc038/annotations/val.json"
+
+
+def prepare_and_note(root, queue):
+    prepare("aerial", OPTIONS, root=root)
+    queue.put(time.monotonic())
+
+
+def test_a_second_process_waits(tmp_path, capfd):
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    with (tmp_path / ".aerial.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = context.Process(target=prepare_and_note, args=(tmp_path, queue))
+        process.start()
+        time.sleep(1.0)
+        assert not (tmp_path / "aerial").exists()
+        released = time.monotonic()
+    assert queue.get(timeout=60) > released
+    process.join()
+    assert "another process prepares it, waiting" in capfd.readouterr().out
+
+
+def test_cards_are_complete():
+    for name, card in CARDS.items():
+        assert card.name == name and card.title and card.licence and card.terms and card.size and card.how_to
+        for file in card.files:
+            assert re.fullmatch(r"([0-9a-f]{64})?", file.sha256) and re.fullmatch(r"([0-9a-f]{32})?", file.md5)
+    classes = {name: len(card.classes) for name, card in CARDS.items()}
+    assert classes["coco"] == 80 and classes["isaid"] == 15 and classes["nwpu_vhr10"] == 10
+    assert classes["cityscapes"] == 8

@@ -1,0 +1,162 @@
+"""The reported numbers that ship with the package, and the experiments wired to their rows."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from importlib import resources
+
+import pytest
+
+from reprolib.papers import catalog
+from reprolib.report.reported import (
+    COLUMNS,
+    ReportedError,
+    audit,
+    load_table,
+    parse_table,
+    table_numbers,
+)
+
+ROWS = {
+    "iemask_rcnn": {2: 3, 3: 14, 4: 6, 5: 24, 6: 8, 7: 24, 8: 11},
+    "insight_any_instance": {1: 3, 2: 5, 3: 13, 4: 10, 5: 8, 6: 10, 7: 11, 8: 8, 9: 7, 10: 8, 11: 3},
+    "location_attention": {1: 8, 2: 12, 3: 4},
+    "mai_se_net": {1: 19, 2: 19, 3: 7},
+    "seanet": {1: 11, 2: 6, 3: 12, 4: 4, 5: 2, 6: 5},
+}
+BACKBONES = {
+    "": {"resnet50"},  # Insight Any Instance names it in one table only
+    "ResNet-50": {"resnet50"},
+    "ResNet-50-FPN": {"resnet50"},
+    "ResNet-101-FPN": {"resnet101"},
+    "ResNeXt-101-FPN": {"resnext101_32x8d", "resnext101_64x4d"},
+}
+DATASETS = {
+    "COCO": "coco",
+    "COCO2017": "coco",
+    "Cityscapes": "cityscapes",
+    "Cityscapes-5cls": "cityscapes",
+    "LVIS1.0": "lvis",
+    "SSDD": "ssdd",
+    "HRSID": "hrsid",
+    "iSAID": "isaid",
+    "NWPU-VHR-10": "nwpu_vhr10",
+}
+TABLES = [(paper, number) for paper, numbers in ROWS.items() for number in numbers]
+
+
+def test_thirty_tables():
+    assert catalog.papers() == sorted(ROWS)
+    assert {paper: table_numbers(paper) for paper in ROWS} == {p: sorted(n) for p, n in ROWS.items()}
+    assert len(catalog.all_tables()) == len(TABLES) == 30
+
+
+@pytest.mark.parametrize(("paper", "number"), TABLES)
+def test_every_line_is_loaded(paper, number):
+    cells = load_table(paper, number)
+    file = resources.files("reprolib.papers") / paper / "reported" / f"table_{number}.csv"
+    lines = list(csv.DictReader(file.read_text().splitlines()))
+    assert [cell.printed for cell in cells] == [line["value"] for line in lines]
+    assert {cell.row for cell in cells} == set(range(1, ROWS[paper][number] + 1))
+    assert len({(cell.row, cell.metric) for cell in cells}) == len(cells)
+    assert all(float(cell.printed) == cell.value for cell in cells)
+
+
+def test_known_cells():
+    cells = {(cell.row, cell.metric): cell for cell in load_table("iemask_rcnn", 3)}
+    assert cells[1, "segm/AP"].value == 35.27
+    assert cells[14, "segm/APl"].printed == "53.97"
+    assert cells[14, "segm/AP"].components == ("CEM", "GIM", "BottomUp", "AFF", "EncDecHead")
+    assert cells[8, "segm/AP"].components is None
+    assert cells[8, "segm/AP"].confidence == "unknown"
+    assert cells[1, "segm/AP"].rounding == pytest.approx(0.005)
+
+
+HEADER = ",".join(COLUMNS)
+GOOD = "p,1,1,Mask R-CNN,ResNet-50-FPN,COCO2017,val,,0,segm/AP,35.2,%,ablation,x,certain,certain,"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("row,value\n1,2\n", "t.csv, line 1: the columns must be"),
+        (HEADER + "\n", "t.csv: no numbers"),
+        (f"{HEADER}\n{GOOD},extra\n", "line 2: 18 fields"),
+        (f"{HEADER}\n{GOOD.replace('35.2', '-')}\n", "line 2: value must be a number, not '-'"),
+        (f"{HEADER}\n{GOOD.replace('35.2', 'nan')}\n", "line 2: value must be a number, not 'nan'"),
+        (f"{HEADER}\n{GOOD.replace('%', 'percent')}\n", "line 2: unit must be one of"),
+        (f"{HEADER}\n{GOOD.replace('p,1,1', 'p,1,0')}\n", "line 2: row must be a number from 1, not '0'"),
+        (f"{HEADER}\n{GOOD}\n{GOOD}\n", "line 3: row 1 segm/AP stands in line 2 already"),
+        (f"{HEADER}\n{GOOD.replace('ablation', 'guess')}\n", "line 2: row_kind must be one of"),
+    ],
+)
+def test_a_bad_line_is_named(text, message):
+    with pytest.raises(ReportedError, match=r"t\.csv") as error:
+        parse_table(text, name="t.csv")
+    assert message in str(error.value)
+
+
+def test_unknown_table_and_paper():
+    with pytest.raises(ReportedError, match=r"table_1.csv does not exist; iemask_rcnn has tables \[2, 3"):
+        load_table("iemask_rcnn", 1)
+    with pytest.raises(ReportedError, match="no reported numbers for paper 'nobody'"):
+        table_numbers("nobody")
+
+
+def test_audit_has_a_section_per_paper():
+    assert "Table 7: AP is the category-weighted mean" in audit("iemask_rcnn")
+    assert "Published files" not in audit("iemask_rcnn")
+    assert len({audit(paper) for paper in ROWS}) == 5
+
+
+@pytest.mark.parametrize("table", catalog.all_tables().values(), ids=lambda table: table.id)
+def test_experiments_fit_the_printed_rows(table):
+    heads = {cell.row: cell for cell in load_table(table.paper, table.number)}
+    assert [row.number for row in table.rows] == sorted(heads)
+    for row in table.rows:
+        head = heads[row.number]
+        if row.experiment is None:
+            # Mask R-CNN and all of IEMask R-CNN can run
+            assert head.method not in ("Mask R-CNN", "IEMask R-CNN")
+            continue
+        assert row.experiment.system == head.method
+        assert row.experiment.dataset == DATASETS[head.dataset]
+        assert row.experiment.backbone in BACKBONES[head.backbone]
+        if head.components is not None:
+            assert row.experiment.components == tuple(name.lower() for name in head.components)
+
+
+def test_tables_that_show_the_same_run_share_it():
+    tables = {table.number: table for table in catalog.tables_of("iemask_rcnn")}
+    run = {number: {row.number: row.experiment for row in table.rows} for number, table in tables.items()}
+    assert run[3][10] == run[4][1]
+    assert run[3][14] == run[4][4] == run[8][11] == run[5][8]
+    assert run[3][1] == run[8][1] == run[5][1]
+    assert len({experiment.id for experiment in run[3].values()}) == 14
+
+
+def test_audit_notes_point_at_printed_cells():
+    for paper in ROWS:
+        for table, row, metric in catalog.audit_notes(paper):
+            cells = load_table(paper, table)
+            assert any((row in (None, c.row)) and (metric in (None, c.metric)) for c in cells), (paper, table, row)
+
+
+def test_cards_have_a_title_and_the_ambiguities():
+    assert catalog.title("mai_se_net") == "MAI-SE-Net"
+    card = (resources.files("reprolib.papers") / "iemask_rcnn" / "card.md").read_text()
+    from reprolib.papers.iemask_rcnn.switches import Switches
+
+    missing = [name for name in Switches.__dataclass_fields__ if f"`{name}`" not in card]
+    assert not missing, f"card.md does not explain {missing}"
+
+
+def test_listing_imports_no_torch():
+    code = (
+        "import sys; from reprolib.papers.catalog import all_experiments, all_tables;"
+        "all_tables(); all_experiments(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

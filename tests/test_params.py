@@ -1,0 +1,111 @@
+"""params.yaml: what it says is what runs, and what it cannot say is refused by file and field."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reprolib.experiment import Experiment, rows
+from reprolib.papers.catalog import all_experiments, all_tables, papers
+from reprolib.params import ParamsError, Schedule, load_profile, resolve
+from reprolib.plan import experiment_by_id, run_by_id, table_by_id
+
+ROOT = Path(__file__).parent.parent
+PARAMS = ROOT / "params.yaml"
+
+
+def changed(tmp_path, change):
+    document = yaml.safe_load(PARAMS.read_text())
+    change(document)
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.mark.parametrize("name", ["demo", "reference", "paper"])
+def test_every_profile_resolves_all_it_runs(name):
+    profile = load_profile(name, path=PARAMS)
+    for experiment in profile.experiments:
+        run = resolve(profile, experiment_by_id(experiment), profile.seeds[0])
+        assert run.dataset in profile.data, f"{experiment} reads {run.dataset}, which `data` does not prepare"
+    assert set(profile.tables) == set(all_tables())
+    assert set(profile.papers) == set(papers())
+
+
+def test_every_experiment_of_every_paper_has_a_published_recipe():
+    profile = load_profile("paper", path=PARAMS)
+    for experiment in all_experiments().values():
+        run = resolve(profile, experiment, 0)
+        assert run.exact_data
+        assert run.schedule.iterations or run.schedule.epochs
+
+
+def test_the_active_profile_is_the_demo():
+    assert load_profile(path=PARAMS).name == "demo"
+
+
+def test_iemask_is_trained_as_published():
+    """Specification, section 5: 720,000 iterations of batch 2, and 300 detections on LVIS."""
+    profile = load_profile("paper", path=PARAMS)
+    coco = run_by_id(profile, "coco-mask_rcnn_r50-0")
+    assert (coco.schedule.iterations, coco.schedule.batch_size, coco.schedule.lr) == (720_000, 2, 0.0025)
+    assert coco.scale.detections == 100
+    lvis = run_by_id(profile, "lvis-mask_rcnn_r50-0")
+    assert (lvis.scale.detections, lvis.scale.score_threshold) == (300, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["profiles"]["demo"].update(seed=[0]), r"profiles\.demo: unknown field 'seed'"),
+        (lambda d: d["profiles"]["demo"].pop("seeds"), r"profiles\.demo: field 'seeds' is missing"),
+        (lambda d: d["profiles"]["demo"]["scale"].update(channels="64"), r"scale\.channels must be int"),
+        (lambda d: d["profiles"]["demo"]["scale"].update(channels=True), r"scale\.channels must be int"),
+        (lambda d: d["profiles"]["demo"]["schedules"]["default"].update(lr="1e-4"), r"write 1\.0e-4"),
+        (lambda d: d["profiles"]["demo"]["scale"].update(rpn_pre_nms=[1]), "must have 2 entries"),
+        (lambda d: d["profiles"]["demo"].update(seeds=0), r"seeds must be a list"),
+        (lambda d: d["profiles"]["demo"].update(name="dmo"), r"profiles\.demo\.name must be 'demo'"),
+        (lambda d: d.update(profile="demo"), r"`profile: \*demo`"),
+        (lambda d: d.update(extra=1), "nothing else"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, change, message):
+    with pytest.raises(ParamsError, match=message):
+        load_profile(path=changed(tmp_path, change))
+
+
+def test_unknown_profile_names_the_known_ones():
+    with pytest.raises(ParamsError, match="there are demo, reference, paper"):
+        load_profile("papr", path=PARAMS)
+
+
+def test_a_profile_without_the_data_set_says_what_to_add():
+    profile = load_profile("demo", path=PARAMS)
+    elsewhere = Experiment(system="Mask R-CNN", module="m", backbone="resnet50", dataset="ade20k")
+    with pytest.raises(ParamsError, match=r"needs data set 'ade20k'"):
+        resolve(profile, elsewhere, 0)
+
+
+def test_lookups_suggest_the_nearest_name():
+    with pytest.raises(ParamsError, match=r"did you mean .*coco-mask_rcnn_r50"):
+        experiment_by_id("coco-maskrcnn_r50")
+    with pytest.raises(ParamsError, match=r"did you mean .*iemask_rcnn-3"):
+        table_by_id("iemask-3")
+    with pytest.raises(ParamsError, match="must end in its seed"):
+        run_by_id(load_profile("demo", path=PARAMS), "coco-mask_rcnn_r50")
+
+
+def test_ids_are_readable_and_unique():
+    experiments = all_experiments()
+    assert "coco-iemask_rcnn_r50-cem+gim" in experiments
+    assert "coco-mask_rcnn_r101-seanet~background_channels.True~dialect.mm" in experiments
+    assert len({repr(e) for e in experiments.values()}) == len(experiments)
+
+
+def test_rows_outside_the_table_are_refused():
+    with pytest.raises(ValueError, match="rows 1 to 3"):
+        rows(3, {4: next(iter(all_experiments().values()))})
+
+
+def test_published_values_are_the_defaults():
+    assert Schedule().warmup_factor == 0.001 and Schedule().momentum == 0.9
