@@ -25,7 +25,7 @@ PACKAGES = (
 )
 
 
-def examine(profile: Profile, *, root: Path = Path(".")) -> dict[str, object]:
+def examine(profile: Profile, *, root: Path = Path()) -> dict[str, object]:
     """Versions, devices, disk and data as plain JSON; `problems` lists what is wrong, each with its mend."""
     problems: list[str] = []
     versions: dict[str, str | None] = {"python": platform.python_version()}

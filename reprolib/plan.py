@@ -8,7 +8,9 @@ what they stand for changes, and comparing two of them shows why something runs 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +19,14 @@ from reprolib.experiment import Experiment, Table
 from reprolib.files import write_json
 from reprolib.fingerprint import PACKAGE, code_hashes, digest, libraries
 from reprolib.papers.catalog import all_experiments, all_tables
-from reprolib.params import ParamsError, Profile, Run, resolve
+from reprolib.params import ParamsError, Profile, Run, load_profile, resolve
 
 TRAIN_ENTRIES = ("reprolib.runs.build", "reprolib.runs.training")
 EVALUATE_ENTRIES = ("reprolib.runs.build", "reprolib.runs.evaluation")
 TABLE_ENTRIES = ("reprolib.report.tables",)
-PAPER_ENTRIES = ("reprolib.report.tables", "reprolib.report.figures")
+PAPER_ENTRIES = ("reprolib.report.tables", "reprolib.report.figures", "reprolib.report.explain")
+REPORT_ENTRIES = ("reprolib.report.index", "reprolib.report.reported")
+AUDIT = PACKAGE / "papers" / "audit.md"
 
 
 def experiment_by_id(name: str) -> Experiment:
@@ -88,20 +92,20 @@ def evaluate_plan(run: Run, *, data_fingerprint: str) -> dict[str, object]:
             "run": run.id,
             "recipe": recipe(run),
             "data": data_fingerprint,
-            "libraries": libraries() | {"pycocotools": _version("pycocotools")},
+            "libraries": libraries() | {"pycocotools": importlib.metadata.version("pycocotools")},
             "code": code_hashes([*EVALUATE_ENTRIES, run.experiment.module]),
         }
     )
 
 
-def table_plan(profile: Profile, table: Table) -> dict[str, object]:
-    """What a rendered table depends on besides the records."""
-    files = [PACKAGE / "papers" / table.paper / "reported" / f"table_{table.number}.csv"]
+def table_plan(profile: Profile, paper_profile: Profile, table: Table) -> dict[str, object]:
+    """What a rendered table depends on besides the records; the published recipes are those of `paper_profile`."""
+    folder = PACKAGE / "papers" / table.paper
     return _with_fingerprint(
         {
             "table": table.id,
-            "profile": _plain(profile),
-            "files": _file_hashes(files),
+            "profiles": [_plain(profile), _plain(paper_profile)],
+            "files": _file_hashes([folder / "reported" / f"table_{table.number}.csv", folder / "card.md"]),
             "code": code_hashes([*TABLE_ENTRIES, f"reprolib.papers.{table.paper}.tables"]),
         }
     )
@@ -110,17 +114,20 @@ def table_plan(profile: Profile, table: Table) -> dict[str, object]:
 def paper_plan(profile: Profile, paper: str) -> dict[str, object]:
     """What a paper's executed notebook depends on besides records, predictions and tables."""
     folder = PACKAGE / "papers" / paper
-    modules = [
-        f"reprolib.papers.{paper}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"
-    ]
+    modules = [f"reprolib.papers.{paper}.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
     return _with_fingerprint(
         {
             "paper": paper,
             "profile": _plain(profile),
-            "files": _file_hashes([*sorted((folder / "reported").glob("*.csv")), folder / "card.md"]),
+            "files": _file_hashes([*sorted((folder / "reported").glob("*.csv")), folder / "card.md", AUDIT]),
             "code": code_hashes([*PAPER_ENTRIES, *modules]),
         }
     )
+
+
+def report_plan() -> dict[str, object]:
+    """What the overview over all papers depends on besides tables and figures."""
+    return _with_fingerprint({"files": _file_hashes([AUDIT]), "code": code_hashes(REPORT_ENTRIES)})
 
 
 def data_fingerprint(profile: Profile, dataset: str) -> str:
@@ -143,12 +150,16 @@ def write_plan(profile: Profile) -> list[Path]:
         fingerprint = data_fingerprint(profile, run.dataset)
         values[folder / "train" / f"{run.id}.json"] = train_plan(run, data_fingerprint=fingerprint)
         values[folder / "evaluate" / f"{run.id}.json"] = evaluate_plan(run, data_fingerprint=fingerprint)
+    paper_profile = load_profile("paper")
     for name in profile.tables:
-        values[folder / "tables" / f"{name}.json"] = table_plan(profile, table_by_id(name))
+        values[folder / "tables" / f"{name}.json"] = table_plan(profile, paper_profile, table_by_id(name))
     for paper in profile.papers:
         values[folder / "papers" / f"{paper}.json"] = paper_plan(profile, paper)
+    values[folder / "report.json"] = report_plan()
     for path, value in values.items():
         write_json(path, value)
+    for path in set(folder.rglob("*.json")) - set(values):
+        path.unlink()  # of a run that params.yaml no longer lists
     return list(values)
 
 
@@ -170,14 +181,6 @@ def _plain(value: object) -> object:
     return value
 
 
-def _version(name: str) -> str:
-    import importlib.metadata
-
-    return importlib.metadata.version(name)
-
-
 def _nearest(name: str, known: Mapping[str, object]) -> str:
-    import difflib
-
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}" if near else ""

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from reprolib.data.errors import DataError
 from reprolib.data.findings import Findings
 
+MAX_SIDE = 2**16 - 1
+
 
 def read_document(path: str | Path) -> dict:
     """The parsed annotation file. Raises DataError when it is missing, no JSON or no COCO-format object."""
@@ -39,6 +41,11 @@ def file_name(image: dict) -> str:
     if "file_name" not in image and isinstance(image.get("coco_url"), str):
         return "/".join(PurePosixPath(image["coco_url"]).parts[-2:])
     return image.get("file_name")
+
+
+def is_side(value: object) -> bool:
+    """Whether a value can be an image's width or height; pycocotools counts pixels in 32 bits."""
+    return _is_integer(value) and 0 < value <= MAX_SIDE
 
 
 def check_document(document: dict, findings: Findings) -> None:
@@ -100,10 +107,10 @@ def _check_images(images: list[dict], findings: Findings) -> None:
             findings.warning(f"{entry} ({name})", "`file_name` used by an earlier image too")
         names.add(name)
         for side in ("width", "height"):
-            if not _is_integer(image.get(side)) or image[side] <= 0:
+            if not is_side(image.get(side)):
                 findings.error(
                     f"{entry} ({side} {image.get(side)!r})",
-                    "`width` and `height` must be positive integers; take them from the image file",
+                    "`width` and `height` must be positive integers (to 65535); take them from the image file",
                 )
     if not images:
         findings.error("images", "the list is empty")
@@ -138,7 +145,7 @@ def _check_box(annotation: dict, image: dict | None, findings: Findings) -> None
 def _leaves(box: list[float], image: dict) -> bool:
     """With one pixel of grace: sources that count pixels inclusively make boxes one larger than the polygon."""
     width, height = image.get("width"), image.get("height")
-    if not _is_integer(width) or not _is_integer(height):
+    if not is_side(width) or not is_side(height):
         return False  # reported already
     return min(box[:2]) < -1 or box[0] + box[2] > width + 1 or box[1] + box[3] > height + 1
 

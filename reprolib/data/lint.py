@@ -36,7 +36,7 @@ from pathlib import Path
 from PIL import Image
 
 from reprolib.data import masks
-from reprolib.data.document import check_document, file_name, read_document
+from reprolib.data.document import check_document, file_name, is_side, read_document
 from reprolib.data.errors import DataError
 from reprolib.data.findings import Findings
 from reprolib.data.images import size_message
@@ -181,4 +181,4 @@ def _check_files(document: dict, folder: Path, findings: Findings) -> None:
 
 
 def _has_size(image: dict) -> bool:
-    return all(type(image.get(side)) is int and image[side] > 0 for side in ("width", "height"))
+    return is_side(image.get("width")) and is_side(image.get("height"))

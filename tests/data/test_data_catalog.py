@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import multiprocessing
 import re
-import time
-import zipfile
+import subprocess
+import sys
 
 import pytest
 
@@ -105,32 +104,30 @@ def test_bbbc038_comes_from_the_archive_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(bbbc038, "convert", convert)
     monkeypatch.setattr(bbbc038, "is_prepared", lambda folder, contents: folder.is_dir())
-    with zipfile.ZipFile(tmp_path / "x.zip", "w"):
-        pass
     for _ in range(2):
         prepared = prepare("bbbc038", {"archive": str(tmp_path / "x.zip")}, root=tmp_path / "data")
     assert calls == [tmp_path / "x.zip"]
     assert prepared.splits["val"].annotations == tmp_path / "data/bbbc038/annotations/val.json"
 
 
-def prepare_and_note(root, queue):
-    prepare("aerial", OPTIONS, root=root)
-    queue.put(time.monotonic())
+@pytest.mark.parametrize("options", [{}, {"archive": "https://example.org/some.zip"}])
+def test_bbbc038_is_fetched_from_a_url(tmp_path, monkeypatch, options):
+    calls = []
+    monkeypatch.setattr("reprolib.data.catalog.download", lambda url, target: calls.append(url) or target)
+    with pytest.raises(DataError, match=r"downloads/bbbc038_stage1\.zip: no such archive"):
+        prepare("bbbc038", options, root=tmp_path)
+    assert calls == [options.get("archive", CARDS["bbbc038"].files[0].url)]
 
 
-def test_a_second_process_waits(tmp_path, capfd):
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
+def test_a_second_process_waits(tmp_path):
+    code = f"from reprolib.data.catalog import prepare; prepare('aerial', {OPTIONS!r}, root={str(tmp_path)!r})"
     with (tmp_path / ".aerial.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        process = context.Process(target=prepare_and_note, args=(tmp_path, queue))
-        process.start()
-        time.sleep(1.0)
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert "another process prepares it, waiting" in process.stdout.readline()
         assert not (tmp_path / "aerial").exists()
-        released = time.monotonic()
-    assert queue.get(timeout=60) > released
-    process.join()
-    assert "another process prepares it, waiting" in capfd.readouterr().out
+    process.communicate(timeout=60)
+    assert process.returncode == 0 and (tmp_path / "aerial").is_dir()
 
 
 def test_cards_are_complete():

@@ -42,6 +42,7 @@ def test_splits_and_seeds_differ(tmp_path):
     assert {"train/generated.json", "annotations/train.json"} <= set(files)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # pycocotools under NumPy 2
 @FAMILIES
 def test_coco_json_agrees_with_the_drawn_masks(family, tmp_path, capsys):
     make(family, tmp_path, images=8, size=96)

@@ -94,5 +94,6 @@ def test_losses_with_the_same_sampled_boxes(unscaled, scene, monkeypatch) -> Non
     expected = from_torchvision({k: p.grad for k, p in theirs.named_parameters() if p.grad is not None})
     for name, parameter in ours.named_parameters():
         if parameter.requires_grad:
-            assert close(parameter.grad, expected[name], scale=max(1, float(expected[name].abs().max()))), name
+            difference = (parameter.grad - expected[name]).norm()
+            assert difference <= 1e-3 * expected[name].norm(), name  # a ReLU may flip at rounding
     ours.zero_grad(), theirs.zero_grad()

@@ -39,7 +39,7 @@ def scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, Instances]:
     if rng.random() < 0.75:
         _streets(rng, canvas, crossing, side, street, traffic=not empty)
 
-    lots = [_parking, _apron, _apron, _tanks, _sports, _sports, _yard, _yard]
+    lots = [_parking, _apron, _apron, _tanks, _tanks, _sports, _sports, _yard, _yard]
     favourite = lots[rng.integers(len(lots))]
     for u in (-1.5, -0.5, 0.5, 1.5):
         for v in (-1.5, -0.5, 0.5, 1.5):
@@ -115,16 +115,16 @@ def _yard(rng: np.random.Generator, canvas: Canvas, lot: Spot, half: float) -> N
             turn = rng.choice([-1, 1]) * QUARTER + rng.normal(0, 0.05)
             spot = lot.beside(*(np.array([u, v]) + rng.normal(0, 0.8, 2)), turn)
             draw = rng.random()
-            if draw < 0.45:
+            if draw < 0.55:
                 objects.large_vehicle(rng, canvas, spot)
-            elif draw < 0.53:
+            elif draw < 0.62:
                 objects.container(rng, canvas, spot)
 
 
 def _apron(rng: np.random.Generator, canvas: Canvas, lot: Spot, half: float) -> None:
     """Planes at their stands with guide lines, and a few vehicles between."""
     _pave(rng, canvas, lot, half, CONCRETE)
-    span = rng.uniform(21, 32)
+    span = rng.uniform(20, 29)
     step = span * rng.uniform(1.08, 1.3)
     row = np.arange(-half + step / 2, half - step / 3, step)
     guides = [stroke((-half, 0.85 * half), (half, 0.85 * half), 0.8)]
@@ -143,15 +143,15 @@ def _apron(rng: np.random.Generator, canvas: Canvas, lot: Spot, half: float) -> 
 def _tanks(rng: np.random.Generator, canvas: Canvas, lot: Spot, half: float) -> None:
     """A farm of round tanks, with gaps, foundations and trees."""
     ground = _pave(rng, canvas, lot, half, (SOIL, CONCRETE)[rng.integers(2)])
-    radius = rng.uniform(5, 13)
+    radius = rng.uniform(5, 10)
     step = 2 * radius + rng.uniform(1.5, 6)
     row = np.arange(-half + step / 2, half - step / 3, step)
     for v in row:
         for u in row:
             spot, draw = lot.beside(u, v), rng.random()
-            if draw < 0.62:
+            if draw < 0.72:
                 objects.tank(rng, canvas, spot, radius * rng.uniform(0.75, 1))
-            elif draw < 0.72:
+            elif draw < 0.8:
                 objects.foundation(canvas, spot, radius, ground)
             elif draw < 0.9:
                 objects.tree(rng, canvas, spot, radius * 0.7)

@@ -34,7 +34,7 @@ KINDS = (
     Kind(person, 0.31, 46, 72, 1.5, 10),
     Kind(cyclist, 0.21, 44, 68, 1.2, 14),
     Kind(car, 0.27, 28, 44, 1.2, 24),
-    Kind(bus, 0.21, 22, 30, 1.4, 26),
+    Kind(bus, 0.21, 24, 32, 1.4, 26),
 )
 FURNITURE = (lamp, tree, sign, pillar)
 

@@ -127,6 +127,7 @@ def cyclist(rng: np.random.Generator, canvas: Canvas, spot: Spot) -> None:
         arms = [stroke((lean - 0.15, 1.5), (0.45, 1.08), 0.17)]
         bars = [stroke((-0.55, 0.34), (0, 0.75), 0.13), stroke((0, 0.75), (0.45, 0.8), 0.13)]
         bars += [stroke((0.55, 0.34), (0.42, 1.08), 0.13), stroke((-0.2, 0.95), (0.03, 0.3), 0.13)]
+        bars += [np.array([(-0.3, 0.75), (0.42, 0.82), (0.25, 0.36), (-0.25, 0.3)])]  # a frame with its bags
     else:
         wheels = [box(-0.06, 0, 0.06, 0.68)]
         limbs = [stroke((s * 0.1, 1.0), (s * 0.2, rng.uniform(0.25, 0.4)), 0.17) for s in (-1, 1)]

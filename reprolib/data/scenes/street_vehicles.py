@@ -23,7 +23,7 @@ def _lights(rng: np.random.Generator, canvas: Canvas, spot: Spot, x: float, y: f
 def car(rng: np.random.Generator, canvas: Canvas, spot: Spot) -> None:
     mirror, paint, high = int(rng.choice([-1, 1])), lacquer(rng), rng.uniform(1.38, 1.75)
     waist = 0.62 * high
-    if rng.random() < 0.7:
+    if rng.random() < 0.8:
         half = rng.uniform(1.75, 2.1)
         hood, tail = rng.uniform(0.45, 0.62), rng.uniform(0.45, 0.95)  # hatchbacks and estates end steeply
         body = [(-half, 0.3), (-half, 0.85 * waist), (-half * tail, waist), (half * hood, waist)]
@@ -58,7 +58,7 @@ def bus(rng: np.random.Generator, canvas: Canvas, spot: Spot) -> None:
     """One even box on wheels with windows all along, twice as high as a car."""
     mirror, paint = int(rng.choice([-1, 1])), lacquer(rng, COACHES)
     high = rng.uniform(2.8, 3.3)
-    if rng.random() < 0.7:
+    if rng.random() < 0.85:
         half = rng.uniform(2.5, 3.2)
         body = np.array(
             [

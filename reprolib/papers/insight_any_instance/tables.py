@@ -56,8 +56,8 @@ AUDIT = {
 }
 
 OTHER_PROTOCOL = {
-    7: "the paper splits SSDD 7:3 by a list of its own, the suite has the official 4:1",
-    8: "the paper splits SSDD 7:3 by a list of its own, the suite has the official 4:1",
     5: "the paper's 7:3 split of NWPU VHR-10 is unpublished, the suite has another",
     6: "the paper's 7:3 split of NWPU VHR-10 is unpublished, the suite has another",
+    7: "the paper's 7:3 split of SSDD is unpublished, the suite has the official 4:1",
+    8: "the paper's 7:3 split of SSDD is unpublished, the suite has the official 4:1",
 }

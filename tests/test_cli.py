@@ -1,0 +1,107 @@
+"""The command line: what it prints, and one line that helps where something is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reprolib.cli import main
+
+ROOT = Path(__file__).parent.parent
+FULL = "coco-iemask_rcnn_r50-cem+gim+bottomup+aff+encdechead"
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def printed(capsys, *arguments):
+    assert main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_list_as_json_names_the_rows_that_show_an_experiment(capsys):
+    entries = {entry["id"]: entry for entry in json.loads(printed(capsys, "list", "--json"))}
+    shown = entries[FULL]
+    assert (shown["system"], shown["backbone"], shown["dataset"]) == ("IEMask R-CNN", "resnet50", "coco")
+    assert shown["components"] == ["cem", "gim", "bottomup", "aff", "encdechead"]
+    assert {(place["table"], place["row"]) for place in shown["tables"]} >= {
+        ("iemask_rcnn-3", 14),
+        ("iemask_rcnn-4", 4),
+        ("iemask_rcnn-8", 11),
+    }
+
+
+@pytest.mark.parametrize(
+    ("experiment", "switches", "params", "trainable"),
+    [
+        ("coco-mask_rcnn_r50", [], 44_343_216, 44_120_816),
+        (FULL, ["--switch", "keep_dead_params=true"], 140_655_634, 140_433_234),
+        ("coco-mask_rcnn_r101-seanet~background_channels.True~dialect.mm", [], 63_392_821, 63_167_477),
+        ("isaid-mask_rcnn_r50~dialect.mm", [], 44_046_506, 43_821_162),
+    ],
+)
+def test_describe_at_the_published_scale(capsys, experiment, switches, params, trainable):
+    """IEMask Table 8, SEANet Table 6 (63.17 M trainable), Insight Table II (44.1 M)."""
+    found = json.loads(printed(capsys, "describe", experiment, "--profile", "paper", "--json", *switches))
+    assert (found["params"], found["trainable_params"]) == (params, trainable)
+    assert found["input_size"] == [800, 1088]
+    assert found["flops"] > 100e9
+
+
+def test_describe_takes_an_input_size(capsys):
+    options = ("--profile", "paper", "--input", "800x1152", "--detections", "25", "--json")
+    found = json.loads(printed(capsys, "describe", "coco-mask_rcnn_r50", *options))
+    assert found["input_size"] == [800, 1152] and found["flops"] / 1e9 == pytest.approx(200.4, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["describe", "coco-maskrcnn_r50"], "did you mean coco-mask_rcnn_r50"),
+        (["describe", "coco-mask_rcnn_r50", "--input", "800"], "HEIGHTxWIDTH"),
+        (["describe", FULL, "--switch", "gim=1"], "no switch 'gim'"),
+        (["describe", "coco-mask_rcnn_r50", "--profile", "big"], "there are demo, reference, paper"),
+        (["tables", "iemask-3"], "iemask_rcnn"),
+        (["notebook", "notebooks/no.ipynb", "out.ipynb"], "not found"),
+        (["notebook", "notebooks/train.ipynb", "out.ipynb", "profile"], "name=value"),
+        (["notebook", "notebooks/train.ipynb", "out.ipynb", "prifile=demo"], "no parameter 'prifile'"),
+        (["data", "coco", "--profile", "paper"], "data/coco/train2017"),
+    ],
+)
+def test_mistakes_end_in_one_helpful_line(capsys, arguments, message):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_outside_the_repository_it_says_where_to_go(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["describe", "coco-mask_rcnn_r50"]) == 2
+    assert "run reprolib from the repository's root" in capsys.readouterr().err
+
+
+def test_evaluating_what_was_not_trained_says_so(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    assert main(["evaluate", "coco-mask_rcnn_r50"]) == 2
+    assert "reprolib data street" in capsys.readouterr().err
+
+
+def test_doctor_finds_this_environment_sound_and_missing_data_mendable(capsys):
+    found = json.loads(printed(capsys, "doctor", "--json"))
+    assert found["versions"]["torch"].startswith("2.11.0") and found["problems"] == []
+    assert main(["doctor", "--profile", "paper"]) == 1
+    assert "data/coco/train2017" in capsys.readouterr().out
+
+
+def test_listing_and_planning_need_no_torch():
+    code = (
+        "import sys; from reprolib.cli import main; main(['list']); main(['plan']);"
+        "heavy = {'torch', 'matplotlib', 'papermill'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
