@@ -58,7 +58,8 @@ class RegionProposals(RegionProposalNetwork):
         losses (loss_objectness, loss_rpn_box_reg), none without targets.
         """
         logits, deltas = self.head(features)
-        anchors = self.anchor_generator(batch, features)
+        # Anchors take the precision of the maps they are shown; under autocast that would be bfloat16.
+        anchors = self.anchor_generator(batch, [feature[:, :1].float() for feature in features])
         per_level = [level[0].numel() for level in logits]
         logits, deltas = concat_box_prediction_layers(logits, deltas)
         count = len(anchors)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from reprolib.models.roi_align_cpu import roi_align_cpu
+
 
 class RoIPooler(nn.Module):
     """P2.. and boxes -> [R,C,resolution,resolution]; level by box size (FPN paper, Eq. 1: 224 px reads P4).
@@ -43,7 +45,9 @@ class RoIPooler(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts)[torch.cat(order).argsort()]
 
     def _align(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
-        return roi_align(feature, rois.to(feature.dtype), self.resolution, 1 / stride, self.sampling, self.aligned)
+        align = roi_align_cpu if feature.device.type == "cpu" else roi_align
+        # In the boxes' precision: under autocast the maps are bfloat16, which places a box to several pixels only.
+        return align(feature.to(rois.dtype), rois, self.resolution, 1 / stride, self.sampling, self.aligned)
 
     def levels(self, boxes: Tensor) -> Tensor:
         """boxes [N,4] xyxy in pixels -> [N] indices into the strides."""

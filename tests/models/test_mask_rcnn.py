@@ -159,6 +159,25 @@ def test_broken_targets_are_named(change, message, small_model, scene) -> None:
         small_model().train()([image], [target])
 
 
+def test_boxes_keep_full_precision_under_autocast(small_model, scene) -> None:
+    model = small_model().train()
+    image, target = scene()
+    torch.manual_seed(0)
+    expected = model([image], [target])
+    with torch.autocast("cpu", torch.bfloat16):
+        batch, targets = model.transform([image], [target])
+        features = model.neck(model.backbone(batch.tensors))
+        assert features[0].dtype == torch.bfloat16
+        proposals, _ = model.rpn(batch, features, targets)
+        torch.manual_seed(0)
+        losses = model([image], [target])
+    assert proposals[0].dtype == torch.float32
+    assert (proposals[0] != proposals[0].bfloat16().float()).any()
+    for name, loss in losses.items():
+        assert loss.dtype == torch.float32
+        assert abs(loss - expected[name]) < 0.1, name
+
+
 def test_another_neck_and_mask_head_fit(thin_scale, schedule, scene) -> None:
     class Head(torch.nn.Module):
         def __init__(self) -> None:
