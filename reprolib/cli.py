@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 
 import yaml
@@ -19,8 +17,8 @@ from reprolib.params import Profile, Run, load_profile, resolve
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status. Mistakes of the user end in one line on stderr and status 2."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(bench=arguments[:1] == ["bench"]).parse_args(arguments)
     try:
         return options.run(options) or 0
     except (ValueError, KeyError, FileNotFoundError, RuntimeError) as error:
@@ -34,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, bench: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reprolib", description="Papers re-run, set beside what they report.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
@@ -71,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--write", action="store_true", help="write what each run depends on (a stage of dvc.yaml)")
     added = verb("repro", _repro, "dvc repro: bring every table of the active profile up to date", profile=False)
     added.add_argument("--table", action="append", default=[], help="only what this table needs")
+    added.add_argument("--jobs", type=int, help="runs side by side; by default as many as the cores hold")
     added = verb("notebook", _notebook, "execute a notebook: NOTEBOOK OUTPUT name=value ...", profile=False)
     added.add_argument("notebook")
     added.add_argument("output")
@@ -78,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     added = verb("doctor", _doctor, "versions, devices, data found, and how to mend what is wrong")
     added.add_argument("--json", action="store_true")
     added = verb("bench", _bench, "our Mask R-CNN against torchvision's, as ratios in one run", profile=False)
-    if len(sys.argv) > 1 and sys.argv[1] == "bench":  # its options need torch
+    if bench:  # its options need torch, which other verbs do not wait for
         from reprolib.bench import add_arguments
 
         add_arguments(added)
@@ -214,26 +213,12 @@ def _plan(options: argparse.Namespace) -> None:
         print(f"{'record ' if done else 'not run'}  {run.id}  on {run.dataset}")
 
 
-def _repro(options: argparse.Namespace) -> int:
-    from reprolib.plan import table_by_id
+def _repro(options: argparse.Namespace) -> None:
+    from reprolib.repro import repro
 
     profile = load_profile()
-    targets = []
-    for name in options.table:
-        runs = (row.experiment.id for row in table_by_id(name).rows if row.experiment)
-        wanted = [experiment for experiment in dict.fromkeys(runs) if experiment in profile.experiments]
-        targets += [f"evaluate@{experiment}-{seed}" for experiment in wanted for seed in profile.seeds]
-    dvc = [sys.executable, "-m", "dvc"]
-    # The stages call `python`: it must be this one even where the environment is not activated.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
-    status = subprocess.run([*dvc, "repro", *targets], env=environment).returncode
-    if status == 0 and options.table:
-        alone = [f"tables@{name}" for name in options.table]
-        status = subprocess.run([*dvc, "repro", "--single-item", *alone], env=environment).returncode
-    if status == 0:
-        print(f"Profile {profile.name}: tables in {profile.results / 'tables'}, overview in results/README.md")
-    return status
+    repro(profile, tables=options.table, jobs=options.jobs)
+    print(f"Profile {profile.name}: tables in {profile.results / 'tables'}, overview in results/README.md")
 
 
 def _notebook(options: argparse.Namespace) -> None:

@@ -8,6 +8,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+NOT_OUTPUT = (
+    "Executing ",
+    "Ending Cell",
+    "Input Notebook",
+    "Output Notebook",
+    "Working directory",
+    "<Figure size",
+    "<IPython.core.display",
+)
+
 
 class NotebookError(RuntimeError):
     """A notebook could not be run or failed; the message says which cell and why."""
@@ -53,8 +63,7 @@ def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, o
 
 
 def _is_output(entry: logging.LogRecord) -> bool:
-    """Whether a line is what a cell printed; papermill's own are left out, and the blank ones that come with them."""
-    message = entry.getMessage()
-    return bool(message.strip()) and not message.startswith(
-        ("Executing ", "Ending Cell", "Input Notebook", "Output Notebook")
-    )
+    """Whether a line is what a cell printed. Papermill's own lines, blank ones, and what only a notebook can show are
+    left out."""
+    entry.msg, entry.args = entry.getMessage().rstrip(), ()
+    return bool(entry.msg.strip()) and not entry.msg.startswith(NOT_OUTPUT)

@@ -69,6 +69,7 @@ class Schedule:
     checkpoint_every: int = 1000
     log_every: int = 20
     workers: int = 2
+    cpu_threads: int = 0  # threads on a CPU, 0 = all; a fixed number makes results the same on any number of cores
 
 
 @dataclass(frozen=True, kw_only=True)

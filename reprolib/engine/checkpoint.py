@@ -44,15 +44,15 @@ def checkpoint_paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*.pt"))
 
 
-def save_checkpoint(folder: Path, state: dict, *, iteration: int) -> Path:
-    """Write `state` as the checkpoint of `iteration`, then delete all but the newest two."""
+def save_checkpoint(folder: Path, state: dict, *, iteration: int, keep: int = KEEP) -> Path:
+    """Write `state` as the checkpoint of `iteration`, then delete all but the newest `keep`."""
     path = folder / f"checkpoint-{iteration:09d}.pt"
     for stale in folder.glob("checkpoint-*.part"):  # left by a process that was killed while writing
         stale.unlink()
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     torch.save(state, part)
     part.replace(path)
-    for old in checkpoint_paths(folder)[:-KEEP]:
+    for old in checkpoint_paths(folder)[:-keep]:
         old.unlink()
     return path
 

@@ -86,3 +86,9 @@ def _trouble(device: str) -> str:
     except (RuntimeError, AssertionError) as error:
         return str(error).splitlines()[0]
     return ""
+
+
+def use_cpu_threads(count: int) -> None:
+    """Let torch's CPU operators use `count` threads; 0 leaves it as it is."""
+    if count:
+        torch.set_num_threads(count)

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from reprolib.data.loader import batches
-from reprolib.engine.checkpoint import CheckpointError, exclusive, load_checkpoint, save_checkpoint
+from reprolib.engine.checkpoint import KEEP, CheckpointError, exclusive, load_checkpoint, save_checkpoint
 from reprolib.engine.devices import peak_memory_mb, synchronise, to_device
 from reprolib.engine.optimisers import build_optimiser
 from reprolib.engine.progress import LossWindow, Progress
@@ -184,19 +184,21 @@ def train(
                         peak_memory_mb=peak_memory_mb(device) if on_gpu else None,
                         images_per_second=(done - start) * schedule.batch_size / seconds,
                     )
+                    finished = done == total
                     save_checkpoint(
                         work,
                         {
                             "recipe": recipe,
                             "iteration": done,
                             "model": model.state_dict(),
-                            "optimiser": optimiser.state_dict(),
+                            "optimiser": None if finished else optimiser.state_dict(),
                             "window": window_state,
                             "losses": final_losses,
                             "seconds": summary.seconds_total,
-                            "summary": dataclasses.asdict(summary) if done == total else None,
+                            "summary": dataclasses.asdict(summary) if finished else None,
                         },
                         iteration=done,
+                        keep=1 if finished else KEEP,  # a finished run goes on from nowhere: it is only recognised
                     )
         finally:
             progress.close()
@@ -236,7 +238,8 @@ def _restore(checkpoint: dict, model: nn.Module, optimiser: torch.optim.Optimize
         )
     try:
         model.load_state_dict(checkpoint["model"])
-        optimiser.load_state_dict(checkpoint["optimiser"])
+        if checkpoint["optimiser"] is not None:
+            optimiser.load_state_dict(checkpoint["optimiser"])
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"{work} holds another model's run; use another folder, or delete this one to start afresh ({error})"

@@ -12,7 +12,7 @@ from torch import nn
 
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
-from reprolib.engine.devices import pick_device
+from reprolib.engine.devices import pick_device, use_cpu_threads
 from reprolib.engine.inference import predict
 from reprolib.evaluation.coco import evaluate, precision_recall
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
@@ -37,6 +37,7 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
     device = device or pick_device()
     split = prepare(run.dataset, run.dataset_options).splits["val"]
     dataset = CocoInstances(split.images, split.annotations, train=False)
+    use_cpu_threads(run.schedule.cpu_threads)
     model = build_model(run, num_classes=len(dataset.class_names), pretrained=False)
     load_model(model, paths["weights"])
     detections, speed = predict(model, dataset, device=device)

@@ -11,7 +11,7 @@ from safetensors.torch import save_model
 
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
-from reprolib.engine.devices import pick_device
+from reprolib.engine.devices import pick_device, use_cpu_threads
 from reprolib.engine.train import train
 from reprolib.files import write_json
 from reprolib.params import Run
@@ -28,6 +28,7 @@ def train_run(run: Run, *, fingerprint: str, device: str | None = None) -> dict[
     prepared = prepare(run.dataset, run.dataset_options)
     split = prepared.splits["train"]
     dataset = CocoInstances(split.images, split.annotations, train=True, flip=run.schedule.flip)
+    use_cpu_threads(run.schedule.cpu_threads)
     model = build_model(run, num_classes=len(dataset.class_names))
     paths = run_paths(run)
     work = WORK / fingerprint

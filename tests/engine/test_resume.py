@@ -87,12 +87,14 @@ def test_a_finished_run_is_only_loaded(toy, whole, tmp_path, monkeypatch):
     assert same_summary == summary and same_log == log
 
 
-def test_two_checkpoints_are_kept(toy, tmp_path):
+def test_two_checkpoints_are_kept_while_training_and_a_small_one_after(toy, tmp_path):
+    run(toy, tmp_path, stop_after=9)
+    names = [path.name for path in checkpoint_paths(tmp_path / "work")]
+    assert names == ["checkpoint-000000006.pt", "checkpoint-000000009.pt"]
     run(toy, tmp_path)
-    assert [path.name for path in checkpoint_paths(tmp_path / "work")] == [
-        "checkpoint-000000009.pt",
-        "checkpoint-000000012.pt",
-    ]
+    (last,) = checkpoint_paths(tmp_path / "work")
+    assert last.name == "checkpoint-000000012.pt"
+    assert torch.load(last, weights_only=True)["optimiser"] is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])

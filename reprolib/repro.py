@@ -1,0 +1,126 @@
+"""`dvc repro`, with a profile's runs side by side where its recipe leaves cores free.
+
+DVC runs one stage after the other. Its locks are held around a stage's command and not during it, so several `dvc
+repro --single-item`, each on the stages of one run, can share a working tree; what comes before and after the runs is
+left to one plain `dvc repro`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from reprolib.params import Profile
+from reprolib.plan import profile_runs, table_by_id
+
+LOGS = Path("work") / "logs"
+MOST_JOBS = 8
+
+
+class ReproError(RuntimeError):
+    """A stage failed; the message names its log."""
+
+
+def repro(profile: Profile, *, tables: Sequence[str] = (), jobs: int | None = None) -> None:
+    """Bring the profile's tables up to date, or only `tables` with the runs that they need.
+
+    jobs: runs at a time; by default as many as the cores hold (see `default_jobs`). Raises ReproError.
+    """
+    runs = [run.id for run in profile_runs(profile)]
+    if tables:
+        wanted = {row.experiment.id for name in tables for row in table_by_id(name).rows if row.experiment}
+        runs = [name for name in runs if name.rpartition("-")[0] in wanted]
+    if not tables and not stale():
+        print(f"Nothing to do: data and pipeline of profile {profile.name} are up to date.", flush=True)
+        return
+    jobs = jobs or default_jobs(profile)
+    dvc("repro", "plan")
+    if jobs > 1:
+        stages = {f"{stage}@{name}": name for name in runs for stage in ("train", "evaluate")}
+        changed = {stages[stage] for stage in stale(*stages)}
+        side_by_side([name for name in runs if name in changed], jobs=jobs)
+    if tables:
+        dvc("repro", *[f"{stage}@{name}" for name in runs for stage in ("train", "evaluate")])
+        dvc("repro", "--single-item", *[f"tables@{name}" for name in tables])
+    else:
+        dvc("repro")
+
+
+def default_jobs(profile: Profile) -> int:
+    """As many runs as the cores hold where every schedule says how many threads it uses; 1 on a GPU."""
+    threads = [schedule.cpu_threads for schedule in profile.schedules.values()]
+    if not all(threads):
+        return 1
+    from reprolib.engine.devices import pick_device
+
+    return 1 if pick_device() != "cpu" else max(1, min(MOST_JOBS, (os.cpu_count() or 1) // max(threads)))
+
+
+def stale(*stages: str) -> list[str]:
+    """The stages, of all or of those given, that DVC would execute or restore."""
+    return list(json.loads(dvc("status", "--json", *stages, captured=True) or "{}"))
+
+
+def side_by_side(runs: Sequence[str], *, jobs: int) -> None:
+    """Train and evaluate runs, `jobs` at a time; what they print goes to work/logs/. Raises ReproError for the first
+    that failed, after those under way have ended."""
+    if not runs:
+        return
+    LOGS.mkdir(parents=True, exist_ok=True)
+    print(f"{len(runs)} runs, {jobs} at a time; each one's output: {LOGS}/RUN.log", flush=True)
+    began, done = time.monotonic(), 0
+    failed: list[str] = []
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        waiting = {pool.submit(_one, name): name for name in runs}
+        for future in concurrent.futures.as_completed(waiting):
+            name = waiting[future]
+            if future.cancelled():
+                continue
+            status, seconds = future.result()
+            done += 1
+            if status:
+                failed.append(name)
+                print(f"failed: {name}, see {LOGS / name}.log", flush=True)
+                for other in waiting:
+                    other.cancel()
+                continue
+            left = (time.monotonic() - began) / done * (len(runs) - done)
+            print(f"{done}/{len(runs)}  {seconds:4.0f} s  {name}  ETA {left:.0f} s", flush=True)
+    if failed:
+        tail = (LOGS / f"{failed[0]}.log").read_text().splitlines()[-12:]
+        raise ReproError("\n".join([f"{failed[0]} failed; the end of {LOGS / failed[0]}.log:", *tail]))
+
+
+def dvc(*arguments: str, captured: bool = False) -> str:
+    """Run dvc in this folder with this Python first on PATH; returns its output where captured. Raises ReproError."""
+    done = subprocess.run(_command(*arguments), env=_environment(), text=True, capture_output=captured)
+    if done.returncode:
+        detail = f": {done.stderr.strip()}" if captured else ""
+        raise ReproError(f"dvc {' '.join(arguments[:2])} failed with status {done.returncode}{detail}")
+    return done.stdout
+
+
+def _one(name: str) -> tuple[int, float]:
+    began = time.monotonic()
+    stages = [f"{stage}@{name}" for stage in ("train", "evaluate")]
+    with (LOGS / f"{name}.log").open("w") as log:
+        command = _command("--wait-for-lock", "repro", "--single-item", *stages)
+        done = subprocess.run(command, env=_environment(), stdout=log, stderr=subprocess.STDOUT)
+    return done.returncode, time.monotonic() - began
+
+
+def _command(*arguments: str) -> list[str]:
+    # `dvc --wait-for-lock repro`: the option belongs to dvc itself and comes first.
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def _environment() -> dict[str, str]:
+    # The stages call `python`: it must be this one even where the environment is not activated.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
