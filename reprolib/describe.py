@@ -27,7 +27,8 @@ def describe(
     """
     if run.dataset not in CARDS:
         raise ValueError(f"data set {run.dataset!r} has no card in reprolib/data/cards, so its classes are not known")
-    classes = len(CARDS[run.dataset].classes)
+    card = CARDS[run.dataset]
+    classes = len(card.classes) or card.class_count
     height = height or math.ceil(run.schedule.test_size / 32) * 32
     width = width or math.ceil(run.schedule.test_size * TYPICAL_ASPECT / 32) * 32
     proposals = proposals or run.scale.rpn_post_nms[1]

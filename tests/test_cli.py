@@ -52,6 +52,15 @@ def test_describe_at_the_published_scale(capsys, experiment, switches, params, t
     assert found["flops"] > 100e9
 
 
+def test_every_published_data_set_has_its_number_of_classes(capsys):
+    counts = {"coco": 80, "cityscapes": 8, "lvis": 1203, "ssdd": 1, "hrsid": 1, "isaid": 15, "nwpu_vhr10": 10}
+    experiments = [entry["id"] for entry in json.loads(printed(capsys, "list", "--json"))]
+    for dataset, count in counts.items():
+        experiment = next(name for name in experiments if name.startswith(f"{dataset}-mask_rcnn"))
+        options = ("--profile", "paper", "--input", "64x64", "--json")
+        assert json.loads(printed(capsys, "describe", experiment, *options))["classes"] == count
+
+
 def test_describe_takes_an_input_size(capsys):
     options = ("--profile", "paper", "--input", "800x1152", "--detections", "25", "--json")
     found = json.loads(printed(capsys, "describe", "coco-mask_rcnn_r50", *options))

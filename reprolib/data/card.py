@@ -33,5 +33,6 @@ class Card:
     files: tuple[File, ...] = ()
     splits: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
     classes: tuple[str, ...] = ()
+    class_count: int = 0  # where the names are only in the data set's own files
     how_to: str = ""
     notes: tuple[str, ...] = ()

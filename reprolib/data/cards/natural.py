@@ -92,6 +92,7 @@ LVIS = Card(
             sha256="5cae9a3c79aadb667550c2b5dcf7f4d86e059a41ec91ef690225b667e28e9ba5",
         ),
     ),
+    class_count=1_203,
     splits={"train": {"images": 100_170}, "val": {"images": 19_809, "instances": 244_707}},
     how_to=(
         "Fetching LVIS is not automatic yet. Unpack lvis_v1_train.json.zip and lvis_v1_val.json.zip beside COCO's"
