@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"reprolib {options.verb}: {message}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"reprolib {options.verb}: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
