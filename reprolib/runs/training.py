@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from pathlib import Path
 
 from safetensors.torch import save_model
 
@@ -13,7 +11,7 @@ from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.engine.devices import pick_device, use_cpu_threads
 from reprolib.engine.train import train
-from reprolib.files import write_json
+from reprolib.files import write_atomic, write_json
 from reprolib.params import Run
 from reprolib.runs.build import build_model
 from reprolib.runs.paths import WORK, run_paths
@@ -45,13 +43,7 @@ def train_run(run: Run, *, fingerprint: str, device: str | None = None) -> dict[
     part = paths["weights"].with_suffix(f".{os.getpid()}.part")
     save_model(model.cpu(), str(part))
     part.replace(paths["weights"])
-    paths["log"].parent.mkdir(parents=True, exist_ok=True)
-    paths["log"].write_bytes((work / "log.jsonl").read_bytes())
+    write_atomic(paths["log"], (work / "log.jsonl").read_bytes())
     plain = dataclasses.asdict(summary) | {"fingerprint": fingerprint}
     write_json(paths["summary"], plain)
     return plain
-
-
-def read_log(path: Path) -> list[dict[str, object]]:
-    """The training log, one dict per logged iteration."""
-    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -237,7 +237,7 @@ def test_mask_head_learns_shapes_and_not_only_boxes(variant):
         group_norm=True,
     ).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for step in range(100):
+    for step in range(160):
         torch.manual_seed(step)
         losses = model(images, targets)
         optimiser.zero_grad()

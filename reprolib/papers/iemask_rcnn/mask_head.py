@@ -27,39 +27,36 @@ class EncodingDecodingMaskHead(nn.Module):
         self.predictor = _predictor(channels, num_masks)
         self.final_up = switches.final_up
 
+    def join(self, decoded: Tensor, skip: Tensor) -> Tensor:
+        """Decoder first, then the encoder's map of the same size."""
+        return torch.cat([decoded, skip], dim=1)
+
     def forward(self, roi: Tensor) -> Tensor:
         encoded1 = self.encoder1(functional.max_pool2d(roi, 2))
         encoded2 = self.encoder2(functional.max_pool2d(encoded1, 2))
         decoded1 = _up(self.decoder1(encoded2))
-        decoded2 = _up(self.decoder2(torch.cat([decoded1, encoded1], dim=1)))
-        decoded3 = self.decoder3(torch.cat([decoded2, roi], dim=1))
+        decoded2 = _up(self.decoder2(self.join(decoded1, encoded1)))
+        decoded3 = self.decoder3(self.join(decoded2, roi))
         return self.predictor(_up(decoded3) if self.final_up else decoded3)
 
 
-class TextMaskHead(nn.Module):
-    """The head of the paper's text: one convolution at the bottom, skips added, a last up-sampling (Eq. 20).
+class TextMaskHead(EncodingDecodingMaskHead):
+    """The head of the paper's text: one convolution at the bottom, skips added (Eqs. 16 to 20).
 
-    [R, channels, S, S] -> mask logits [R, num_masks, 2S, 2S] ([.., S, S] without `final_up`).
+    [R, channels, S, S] -> mask logits [R, num_masks, 2S, 2S] ([.., S, S] without `final_up`, which is Eq. 20's).
     """
 
     def __init__(self, *, channels: int, num_masks: int, switches: Switches):
-        super().__init__()
+        super().__init__(channels=channels, num_masks=num_masks, switches=switches)
         conv = _conv_factory(switches)
-        self.encoder1 = nn.Sequential(conv(channels, 2 * channels), conv(2 * channels, 2 * channels))  # Eq. 16
         self.encoder2 = conv(2 * channels, 4 * channels)  # Eq. 17
         self.decoder1 = nn.Sequential(conv(4 * channels, 2 * channels), conv(2 * channels, 2 * channels))  # Eq. 18
         self.decoder2 = nn.Sequential(conv(2 * channels, channels), conv(channels, channels))  # Eq. 19
         self.decoder3 = conv(channels, channels)  # Eq. 20
-        self.predictor = _predictor(channels, num_masks)
-        self.final_up = switches.final_up
 
-    def forward(self, roi: Tensor) -> Tensor:
-        encoded1 = self.encoder1(functional.max_pool2d(roi, 2))
-        encoded2 = self.encoder2(functional.max_pool2d(encoded1, 2))
-        decoded1 = _up(self.decoder1(encoded2))
-        decoded2 = _up(self.decoder2(encoded1 + decoded1))
-        decoded3 = self.decoder3(roi + decoded2)
-        return self.predictor(_up(decoded3) if self.final_up else decoded3)
+    def join(self, decoded: Tensor, skip: Tensor) -> Tensor:
+        """Eqs. 19 and 20: the sum."""
+        return decoded + skip
 
 
 def build_mask_head(*, channels: int, num_masks: int, switches: Switches) -> nn.Module:
