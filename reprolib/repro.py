@@ -41,12 +41,12 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), jobs: int | None = No
         return
     jobs = jobs or default_jobs(profile)
     dvc("repro", "plan")
-    if jobs > 1:
-        stages = {f"{stage}@{name}": name for name in runs for stage in ("train", "evaluate")}
-        changed = {stages[stage] for stage in stale(*stages)}
-        side_by_side([name for name in runs if name in changed], jobs=jobs)
+    if runs and jobs > 1:
+        changed = set(stale(*_stages(*runs)))
+        side_by_side([name for name in runs if changed.intersection(_stages(name))], jobs=jobs)
     if tables:
-        dvc("repro", *[f"{stage}@{name}" for name in runs for stage in ("train", "evaluate")])
+        if runs:  # without a target dvc would bring everything up to date
+            dvc("repro", *_stages(*runs))
         dvc("repro", "--single-item", *[f"tables@{name}" for name in tables])
     else:
         dvc("repro")
@@ -106,11 +106,15 @@ def dvc(*arguments: str, captured: bool = False) -> str:
     return done.stdout
 
 
+def _stages(*runs: str) -> list[str]:
+    """The DVC stages of runs, in the order in which they are executed."""
+    return [f"{stage}@{name}" for name in runs for stage in ("train", "evaluate")]
+
+
 def _one(name: str) -> tuple[int, float]:
     began = time.monotonic()
-    stages = [f"{stage}@{name}" for stage in ("train", "evaluate")]
     with (LOGS / f"{name}.log").open("w") as log:
-        command = _command("--wait-for-lock", "repro", "--single-item", *stages)
+        command = _command("--wait-for-lock", "repro", "--single-item", *_stages(name))
         done = subprocess.run(command, env=_environment(), stdout=log, stderr=subprocess.STDOUT)
     return done.returncode, time.monotonic() - began
 

@@ -46,3 +46,12 @@ def test_jobs_follow_cores_and_threads(monkeypatch, cores, threads, jobs):
     profile = load_profile("demo", path=ROOT / "params.yaml")
     schedule = dataclasses.replace(profile.schedules["default"], cpu_threads=threads)
     assert repro.default_jobs(dataclasses.replace(profile, schedules={"default": schedule})) == jobs
+
+
+def test_a_table_without_runs_starts_none(monkeypatch):
+    """`dvc repro` without a target would run the whole pipeline."""
+    called = []
+    monkeypatch.setattr(repro, "dvc", lambda *arguments, captured=False: called.append(arguments) or "{}")
+    profile = load_profile("demo", path=ROOT / "params.yaml")
+    repro.repro(profile, tables=["mai_se_net-3"], jobs=2)
+    assert called == [("repro", "plan"), ("repro", "--single-item", "tables@mai_se_net-3")]
