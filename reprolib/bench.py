@@ -1,6 +1,7 @@
 """Our Mask R-CNN against torchvision's at equal weights, inputs and settings, alternating in one process.
 
 `python -m reprolib bench` prints how many times faster ours is: a ratio above 1 means that ours needs less time.
+With `--ladder TABLE` it times the rows of an ablation instead, see `reprolib.bench_ladder`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +21,11 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from reprolib.engine.devices import pick_device
 from reprolib.evaluation.environment import cpu_name
-from reprolib.models import mask_rcnn
-from reprolib.params import Scale, Schedule
+from reprolib.models.systems import mask_rcnn
+from reprolib.params import Scale, Schedule, load_profile
 
 NUM_CLASSES = 80
+Name = TypeVar("Name", bound=Hashable)
 
 
 def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -30,11 +33,14 @@ def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     names = {
         "backbone.fpn.inner_blocks.{}.0": "neck.laterals.{}",
         "backbone.fpn.layer_blocks.{}.0": "neck.outputs.{}",
-        "roi_heads.mask_head.{}.0": "roi_heads.mask_head.convs.{}",
-        "roi_heads.mask_predictor.conv5_mask": "roi_heads.mask_head.upsample",
-        "roi_heads.mask_predictor.mask_fcn_logits": "roi_heads.mask_head.predictor",
+        "roi_heads.box_head.fc{}": "roi_heads.box_stage.head.fc{}",
+        "roi_heads.box_predictor.cls_score": "roi_heads.box_stage.predictor.cls_score",
+        "roi_heads.box_predictor.bbox_pred": "roi_heads.box_stage.predictor.bbox_pred",
+        "roi_heads.mask_head.{}.0": "roi_heads.mask_branch.head.convs.{}",
+        "roi_heads.mask_predictor.conv5_mask": "roi_heads.mask_branch.head.upsample",
+        "roi_heads.mask_predictor.mask_fcn_logits": "roi_heads.mask_branch.head.predictor",
     }
-    exact = {old.format(i): new.format(i) for old, new in names.items() for i in range(4)}
+    exact = {old.format(i): new.format(i) for old, new in names.items() for i in range(8)}
     renamed = {}
     for key, value in state.items():
         module, _, leaf = key.rpartition(".")
@@ -129,17 +135,16 @@ def run_bench(
     detections = {name: [len(found["boxes"]) for found in inference(name)] for name in models}
     result: dict = {"detections": detections}
     for task in (inference, train_step):
-        seconds = _alternate(task, list(models), rounds=rounds, device=device)
+        seconds = alternate(task, list(models), rounds=rounds, device=device)
         ratios = [theirs / ours for ours, theirs in zip(seconds["ours"], seconds["torchvision"], strict=True)]
         result[task.__name__] = {
             **{name: statistics.median(values) for name, values in seconds.items()},
             "ratio": statistics.median(ratios),
             "ratios": ratios,
         }
-    hardware = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
     return result | {
         "device": device,
-        "hardware": hardware,
+        "hardware": hardware(device),
         "threads": torch.get_num_threads(),
         "rounds": rounds,
         "batch_size": batch_size,
@@ -148,8 +153,11 @@ def run_bench(
     }
 
 
-def _alternate(task: Callable[[str], object], names: list[str], *, rounds: int, device: str) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+def alternate(
+    task: Callable[[Name], object], names: Sequence[Name], *, rounds: int, device: str
+) -> dict[Name, list[float]]:
+    """Seconds of task(name) by name, one per round; each round runs every name, in turns forwards and backwards."""
+    seconds: dict[Name, list[float]] = {name: [] for name in names}
     for name in names:
         task(name)  # first calls allocate and pick kernels
     for index in range(rounds):
@@ -162,6 +170,11 @@ def _alternate(task: Callable[[str], object], names: list[str], *, rounds: int, 
     return seconds
 
 
+def hardware(device: str) -> str:
+    """The name of what a device runs on."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
+
+
 def _wait(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
@@ -170,18 +183,28 @@ def _wait(device: str) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `reprolib bench`."""
     parser.add_argument("--device", help="cpu or cuda; without it what a run would pick")
-    parser.add_argument("--rounds", type=int, default=5, help="each round times both once per task")
-    parser.add_argument("--batch-size", type=int, default=2, help="images per step")
-    parser.add_argument("--image-size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--input-size", type=int, nargs=2, default=(256, 342), metavar=("SHORT", "LONG"))
+    parser.add_argument("--rounds", type=int, help="each times everything once per task; 5, of a ladder 20")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    pair = parser.add_argument_group("against torchvision")
+    pair.add_argument("--batch-size", type=int, default=2, help="images per step")
+    pair.add_argument("--image-size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
+    pair.add_argument("--input-size", type=int, nargs=2, default=(256, 342), metavar=("SHORT", "LONG"))
+    rows = parser.add_argument_group("rows of an ablation, each against the row above")
+    rows.add_argument("--ladder", metavar="TABLE", help="for example mai_se_net-1; one image's inference")
+    rows.add_argument("--rows", type=int, nargs="+", default=(), help="by default all rows of the table's ablation")
+    rows.add_argument("--profile", help="profile of params.yaml; by default the active one")
+    rows.add_argument("--side", type=int, default=0, help="of the square image; by default the profile's test size")
+    rows.add_argument("--proposals", type=int, default=0, help="boxes of the box stages; by default the profile's")
+    rows.add_argument("--detections", type=int, default=50, help="boxes of the mask branch")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run and print; 0 when ours is at least as fast in both tasks, 1 otherwise."""
+    """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after a ladder."""
+    if arguments.ladder:
+        return _run_ladder(arguments)
     result = run_bench(
         device=arguments.device or pick_device(),
-        rounds=arguments.rounds,
+        rounds=5 if arguments.rounds is None else arguments.rounds,
         image_size=tuple(arguments.image_size),
         input_size=tuple(arguments.input_size),
         batch_size=arguments.batch_size,
@@ -191,6 +214,23 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(_text(result))
     return int(min(result[task]["ratio"] for task in ("train_step", "inference")) < 1)
+
+
+def _run_ladder(arguments: argparse.Namespace) -> int:
+    from reprolib import bench_ladder  # it builds on this module
+
+    result = bench_ladder.run_ladder(
+        arguments.ladder,
+        load_profile(arguments.profile),
+        rows=arguments.rows,
+        device=arguments.device or pick_device(),
+        rounds=20 if arguments.rounds is None else arguments.rounds,
+        side=arguments.side,
+        proposals=arguments.proposals,
+        detections=arguments.detections,
+    )
+    print(json.dumps(result, indent=1) if arguments.json else bench_ladder.text(result))
+    return 0
 
 
 def _text(result: dict) -> str:

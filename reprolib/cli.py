@@ -72,6 +72,7 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added.add_argument("--write", action="store_true", help="write what each run depends on (a stage of dvc.yaml)")
     added = verb("repro", _repro, "dvc repro: bring every table of the active profile up to date", profile=False)
     added.add_argument("--table", action="append", default=[], help="only what this table needs")
+    added.add_argument("--every-row", action="store_true", help="with --table: also rows that the profile leaves out")
     added.add_argument("--jobs", type=int, help="runs side by side; by default as many as the cores hold")
     added = verb("notebook", _notebook, "execute a notebook: NOTEBOOK OUTPUT name=value ...", profile=False)
     added.add_argument("notebook")
@@ -105,12 +106,14 @@ def _run(options: argparse.Namespace) -> tuple[Profile, Run]:
 
 
 def _list(options: argparse.Namespace) -> None:
+    from reprolib.models.systems.inferred import inferred
     from reprolib.papers.catalog import all_experiments, all_tables
 
     shown = {
         name: {
             "id": name,
             "system": experiment.system,
+            "inferred": inferred(experiment.system),
             "components": list(experiment.components),
             "backbone": experiment.backbone,
             "dataset": experiment.dataset,
@@ -130,7 +133,7 @@ def _list(options: argparse.Namespace) -> None:
     width = max(map(len, shown))
     for name, entry in shown.items():
         places = ", ".join(f"{place['table']} row {place['row']}" for place in entry["tables"])
-        print(f"{name:{width}}  {places}")
+        print(f"{name:{width}}  {places}{'  (design partly inferred)' if entry['inferred'] else ''}")
 
 
 def _describe(options: argparse.Namespace) -> None:
@@ -219,8 +222,10 @@ def _plan(options: argparse.Namespace) -> None:
 def _repro(options: argparse.Namespace) -> None:
     from reprolib.repro import repro
 
+    if options.every_row and not options.table:
+        raise ValueError("--every-row goes with --table: a profile lists what runs, its `experiments` in params.yaml")
     profile = load_profile()
-    repro(profile, tables=options.table, jobs=options.jobs)
+    repro(profile, tables=options.table, every_row=options.every_row, jobs=options.jobs)
     print(f"Profile {profile.name}: tables in {profile.results / 'tables'}, overview in results/README.md")
 
 

@@ -38,7 +38,7 @@ class Scale:
     rpn_batch: int = 256
     roi_batch: int = 512
     detections: int = 100
-    score_threshold: float = 0.05
+    score_threshold: float = 0.0  # 0 = the system's own: 0.05; HTC's and SCNet's is 0.001
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reprolib.params import Profile
@@ -27,14 +27,21 @@ class ReproError(RuntimeError):
     """A stage failed; the message names its log."""
 
 
-def repro(profile: Profile, *, tables: Sequence[str] = (), jobs: int | None = None) -> None:
+def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = False, jobs: int | None = None) -> None:
     """Bring the profile's tables up to date, or only `tables` with the runs that they need.
 
+    every_row: run the experiments of `tables` too that the profile does not list. They are outside the pipeline:
+    trained and evaluated where they have no record, and not again when code changes.
     jobs: runs at a time; by default as many as the cores hold (see `default_jobs`). Raises ReproError.
     """
     runs = [run.id for run in profile_runs(profile)]
+    more: list[str] = []
     if tables:
         wanted = {row.experiment.id for name in tables for row in table_by_id(name).rows if row.experiment}
+        if every_row:
+            unlisted = sorted(wanted - set(profile.experiments))
+            more = [f"{name}-{seed}" for name in unlisted for seed in profile.seeds]
+            more = [name for name in more if not (profile.results / "records" / f"{name}.json").is_file()]
         runs = [name for name in runs if name.rpartition("-")[0] in wanted]
     if not tables and not stale():
         print(f"Nothing to do: data and pipeline of profile {profile.name} are up to date.", flush=True)
@@ -43,10 +50,11 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), jobs: int | None = No
     dvc("repro", "plan")
     if runs and jobs > 1:
         changed = set(stale(*_stages(*runs)))
-        side_by_side([name for name in runs if changed.intersection(_stages(name))], jobs=jobs)
+        side_by_side([name for name in runs if changed.intersection(_stages(name))], _piped, jobs=jobs)
     if tables:
         if runs:  # without a target dvc would bring everything up to date
             dvc("repro", *_stages(*runs))
+        side_by_side(more, _outside, jobs=jobs)
         dvc("repro", "--single-item", *[f"tables@{name}" for name in tables])
     else:
         dvc("repro")
@@ -67,9 +75,11 @@ def stale(*stages: str) -> list[str]:
     return list(json.loads(dvc("status", "--json", *stages, captured=True) or "{}"))
 
 
-def side_by_side(runs: Sequence[str], *, jobs: int) -> None:
-    """Train and evaluate runs, `jobs` at a time; what they print goes to work/logs/. Raises ReproError for the first
-    that failed, after those under way have ended."""
+def side_by_side(runs: Sequence[str], commands: Callable[[str], list[list[str]]], *, jobs: int) -> None:
+    """Train and evaluate runs, `jobs` at a time, each by its commands; what they print goes to work/logs/.
+
+    Raises ReproError for the first that failed, after those under way have ended.
+    """
     if not runs:
         return
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -77,7 +87,7 @@ def side_by_side(runs: Sequence[str], *, jobs: int) -> None:
     began, done = time.monotonic(), 0
     failed: list[str] = []
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        waiting = {pool.submit(_one, name): name for name in runs}
+        waiting = {pool.submit(_one, name, commands(name)): name for name in runs}
         for future in concurrent.futures.as_completed(waiting):
             name = waiting[future]
             if future.cancelled():
@@ -111,12 +121,26 @@ def _stages(*runs: str) -> list[str]:
     return [f"{stage}@{name}" for name in runs for stage in ("train", "evaluate")]
 
 
-def _one(name: str) -> tuple[int, float]:
+def _piped(name: str) -> list[list[str]]:
+    """A run as the pipeline executes it."""
+    return [_command("--wait-for-lock", "repro", "--single-item", *_stages(name))]
+
+
+def _outside(name: str) -> list[list[str]]:
+    """A run that is no stage of the pipeline: the command line's verbs."""
+    experiment, _, seed = name.rpartition("-")
+    return [[sys.executable, "-m", "reprolib", verb, experiment, "--seed", seed] for verb in ("train", "evaluate")]
+
+
+def _one(name: str, commands: Sequence[Sequence[str]]) -> tuple[int, float]:
     began = time.monotonic()
+    status = 0
     with (LOGS / f"{name}.log").open("w") as log:
-        command = _command("--wait-for-lock", "repro", "--single-item", *_stages(name))
-        done = subprocess.run(command, env=_environment(), stdout=log, stderr=subprocess.STDOUT)
-    return done.returncode, time.monotonic() - began
+        for command in commands:
+            status = subprocess.run(command, env=_environment(), stdout=log, stderr=subprocess.STDOUT).returncode
+            if status:
+                break
+    return status, time.monotonic() - began
 
 
 def _command(*arguments: str) -> list[str]:

@@ -22,18 +22,18 @@ def commands(monkeypatch, tmp_path):
 
 
 def test_every_run_has_its_log(commands, capsys):
-    repro.side_by_side(["one", "two", "three"], jobs=2)
+    repro.side_by_side(["one", "two", "three"], repro._piped, jobs=2)
     assert "evaluate@two" in (commands / "work/logs/two.log").read_text()
     assert "3/3" in capsys.readouterr().out
 
 
 def test_a_failure_names_the_run_and_shows_the_end_of_its_log(commands):
     with pytest.raises(repro.ReproError, match=r"bad failed.*\n(?s:.*)it broke"):
-        repro.side_by_side(["bad", "one"], jobs=1)
+        repro.side_by_side(["bad", "one"], repro._piped, jobs=1)
 
 
 def test_nothing_to_run_prints_nothing(commands, capsys):
-    repro.side_by_side([], jobs=2)
+    repro.side_by_side([], repro._piped, jobs=2)
     assert capsys.readouterr().out == ""
 
 
@@ -53,5 +53,31 @@ def test_a_table_without_runs_starts_none(monkeypatch):
     called = []
     monkeypatch.setattr(repro, "dvc", lambda *arguments, captured=False: called.append(arguments) or "{}")
     profile = load_profile("demo", path=ROOT / "params.yaml")
-    repro.repro(profile, tables=["mai_se_net-3"], jobs=2)
-    assert called == [("repro", "plan"), ("repro", "--single-item", "tables@mai_se_net-3")]
+    repro.repro(profile, tables=["mai_se_net-2"], jobs=2)
+    assert called == [("repro", "plan"), ("repro", "--single-item", "tables@mai_se_net-2")]
+
+
+def test_every_row_runs_what_the_profile_leaves_out_and_has_no_record(monkeypatch, tmp_path):
+    profile = load_profile("demo", path=ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(repro, "dvc", lambda *arguments, captured=False: "{}")
+    started = []
+    monkeypatch.setattr(repro, "_one", lambda name, commands: started.append((name, commands)) or (0, 1.0))
+    records = tmp_path / "results/demo/records"
+    records.mkdir(parents=True)
+    (records / "ssdd-groie_r101-0.json").touch()
+    repro.repro(profile, tables=["mai_se_net-1"], every_row=True, jobs=1)
+    names = [name for name, _ in started]
+    assert "ssdd-cascade_mask_rcnn_r101-0" in names and len(names) == 8
+    assert not {"ssdd-groie_r101-0", "ssdd-htc_r101-0"} & set(names), "has a record; is in the pipeline"
+    train, evaluate = next(commands for name, commands in started if name.startswith("ssdd-sa_rcnn"))
+    assert train[3:] == ["train", "ssdd-sa_rcnn_r50", "--seed", "0"] and evaluate[3] == "evaluate"
+
+
+def test_a_run_whose_training_fails_is_not_evaluated(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "work/logs").mkdir(parents=True)
+    code = "import sys; open(sys.argv[1], 'w'); sys.exit(3)"
+    commands = [[sys.executable, "-c", code, name] for name in ("trained", "evaluated")]
+    assert repro._one("run", commands)[0] == 3
+    assert (tmp_path / "trained").exists() and not (tmp_path / "evaluated").exists()

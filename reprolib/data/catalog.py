@@ -20,16 +20,18 @@ from reprolib.data.scenes.write import write_scenes
 FAMILIES: Mapping[str, ModuleType] = MappingProxyType({"sar_ships": sar_ships, "aerial": aerial, "street": street})
 SCENE_OPTIONS = ("train", "val", "size", "seed")
 FOLDER_OPTIONS = ("train_images", "train_annotations", "val_images", "val_annotations")
+SEMANTIC_OPTION = "train_semantic"
 FOLDER_HINT = "kind: coco_folder, " + ", ".join(f"{option}: PATH" for option in FOLDER_OPTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """One split on disk. images: the folder that `file_name` starts from; annotations: the COCO-format
-    JSON."""
+    JSON; semantic: the folder of class maps, where there are any."""
 
     images: Path
     annotations: Path
+    semantic: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ def prepare(name: str, options: Mapping[str, object], *, root: Path = Path("data
     - sar_ships, aerial, street (generated): train, val (numbers of images), size (px), seed.
     - bbbc038: archive (path or URL of the zip); the card's URL where none is given.
     - any name with `kind: coco_folder`: train_images, train_annotations, val_images, val_annotations (paths); read
-      where they are.
+      where they are. Optional: train_semantic, a folder of class maps for HTC's and SCNet's semantic branch.
 
     Calling it again changes nothing; an interrupted call leaves nothing half made; two processes that prepare
     the same set take turns. Raises DataError for unknown names and options, and where something has to be
@@ -117,7 +119,10 @@ def _bbbc038(options: dict, *, root: Path) -> Prepared:
 
 
 def _coco_folder(name: str, options: dict) -> Prepared:
-    _refuse_unknown(name, options, known=FOLDER_OPTIONS, required=FOLDER_OPTIONS)
+    _refuse_unknown(name, options, known=(*FOLDER_OPTIONS, SEMANTIC_OPTION), required=FOLDER_OPTIONS)
+    semantic = options.get(SEMANTIC_OPTION) and Path(str(options[SEMANTIC_OPTION]))
+    if semantic and not semantic.is_dir():
+        raise DataError(f"data set {name}: {SEMANTIC_OPTION}: {semantic} is no folder; give the one with the PNG maps")
     for option in FOLDER_OPTIONS:
         path = Path(str(options[option]))
         if option.endswith("images") and not path.is_dir():
@@ -130,6 +135,7 @@ def _coco_folder(name: str, options: dict) -> Prepared:
             split: Split(
                 images=Path(str(options[f"{split}_images"])),
                 annotations=Path(str(options[f"{split}_annotations"])),
+                semantic=semantic if split == "train" else None,
             )
             for split in ("train", "val")
         },

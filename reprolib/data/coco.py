@@ -13,7 +13,7 @@ from reprolib.data import masks
 from reprolib.data.document import check_document, file_name, read_document
 from reprolib.data.errors import DataError
 from reprolib.data.findings import Findings
-from reprolib.data.images import read_image
+from reprolib.data.images import read_image, read_labels
 from reprolib.data.transforms import training_transform
 
 CACHE_BYTES = 512 * 2**20  # sets whose decoded images fit are kept in memory: a CPU trains faster than it decodes
@@ -23,7 +23,8 @@ class CocoInstances(Dataset):
     """Images and instances of one split.
 
     Item: (image uint8 tv_tensors.Image [3, H, W], target) with target boxes float32 [N, 4] (xyxy px), labels
-    int64 [N] (1..K), masks uint8 [N, H, W], area float32 [N], iscrowd int64 [N], image_id int.
+    int64 [N] (1..K), masks uint8 [N, H, W], area float32 [N], iscrowd int64 [N], image_id int, and `semantic` uint8
+    [H, W] where there are semantic maps.
 
     Boxes and `area` are those of the mask (its outermost pixel edges, its number of pixels): the JSON's
     follow a different convention in every source. COCO's evaluation reads the JSON's own.
@@ -32,15 +33,20 @@ class CocoInstances(Dataset):
     without any instance; flip=True mirrors half of the items at random. train=False keeps all images in the
     order of the JSON, and crowds. What was left out is counted in `skipped` and printed.
 
+    semantic: folder of the images' class maps, PNGs of the images' stems (COCO's stuffthingmaps), 255 = unlabelled.
+
     Raises DataError at once for a malformed or inconsistent JSON and for missing image files, and on access
-    for an image that is unreadable or of another size than the JSON says.
+    for an image or a map that is unreadable or of another size than the JSON says.
 
     class_names, category_ids: by label, `category_ids[label - 1]`, in ascending order of the ids. image_ids,
     sizes, image_labels: by item; size is (height, width), image_labels the set of labels in the image.
     """
 
-    def __init__(self, images: Path, annotations: Path, *, train: bool, flip: bool = False) -> None:
+    def __init__(
+        self, images: Path, annotations: Path, *, train: bool, flip: bool = False, semantic: Path | None = None
+    ) -> None:
         self.images, self.annotations, self.train = Path(images), Path(annotations), train
+        self.semantic = None if semantic is None else Path(semantic)
         document = read_document(annotations)
         findings = Findings()
         check_document(document, findings)
@@ -83,6 +89,9 @@ class CocoInstances(Dataset):
             "iscrowd": torch.tensor(instances.crowds, dtype=torch.int64),
             "image_id": self.image_ids[index],
         }
+        if self.semantic is not None:
+            path = (self.semantic / self._files[index]).with_suffix(".png")
+            target["semantic"] = tv_tensors.Mask(read_labels(path, height=height, width=width))
         image = tv_tensors.Image(self._image(index))
         return (image, target) if self._transform is None else self._transform(image, target)
 

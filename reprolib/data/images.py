@@ -44,6 +44,24 @@ def read_image(path: Path, *, height: int, width: int) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
+def read_labels(path: Path, *, height: int, width: int) -> torch.Tensor:
+    """A map of class numbers, an 8-bit PNG of one channel (palettes are not looked up), as uint8 [H, W].
+
+    Raises DataError as `read_image` does, and for files of more channels or bits.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.size != (width, height):
+                raise DataError(f"{path}: {size_message(image.size, width=width, height=height)}")
+            if image.mode not in ("L", "P"):
+                raise DataError(f"{path}: a class map has one 8-bit channel, this is of mode {image.mode}")
+            return torch.from_numpy(np.array(image))
+    except FileNotFoundError:
+        raise DataError(f"{path}: class map missing; check the folder of the maps") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: unreadable class map ({error}); fetch the file again") from None
+
+
 def size_message(found: tuple[int, int], *, width: int, height: int) -> str:
     return f"the file is {found[0]} x {found[1]}, the annotations say {width} x {height} (width x height)"
 

@@ -33,7 +33,12 @@ class RemoveUnseen(torch.nn.Module):
         boxes = target["boxes"].as_subclass(torch.Tensor)
         far = torch.tensor(target["boxes"].canvas_size[::-1])
         seen = (boxes[:, 2:] - boxes[:, :2] >= 1) & (boxes[:, :2] >= 0) & (boxes[:, 2:] <= far)
-        return (image, target) if bool(seen.all()) else self.sanitize(image, target)
+        if bool(seen.all()):
+            return image, target
+        # Not an instance's mask, for which sanitizing would take it.
+        of_image = {key: target.pop(key) for key in ("semantic",) if key in target}
+        image, target = self.sanitize(image, target)
+        return image, target | of_image
 
 
 @contextmanager

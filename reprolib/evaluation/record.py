@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from reprolib.evaluation.environment import environment, git_state
 from reprolib.files import write_json
+from reprolib.models.systems.inferred import inferred
 
 if TYPE_CHECKING:
     from reprolib.params import Run
@@ -50,12 +51,14 @@ _NUMBER = {"type": "number"}
 
 RECORD_SCHEMA: Mapping[str, object] = _object(
     "One run: an experiment executed with one seed under one profile.",
+    optional=("inferred",),
     schema=_field("integer", "version of this schema", const=SCHEMA_VERSION),
     run=_field("string", "run id, <experiment id>-<seed>; also the file's name"),
     experiment=_field("string", "experiment id"),
     seed=_field("integer", "random seed of initialisation, sampling and augmentation"),
     profile=_field("string", "profile of params.yaml: how big the run was"),
     system=_field("string", "the system as publications print it"),
+    inferred=_field("string", "what is assumed about the system's design; absent where it is published"),
     components=_field("array", "switched-on components, in the paper's order", items={"type": "string"}),
     backbone=_field("string", "timm name of the published backbone; what ran instead is in recipe.backbones"),
     dataset=_field("string", "the published data set"),
@@ -189,6 +192,8 @@ def make_record(
         "fingerprint": fingerprint,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if assumed := inferred(run.experiment.system):
+        record["inferred"] = assumed
     validate_record(record, where=f"record of {run.id}")
     return record
 

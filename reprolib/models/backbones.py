@@ -15,10 +15,13 @@ from torchvision.ops import FrozenBatchNorm2d
 from reprolib.models.dialects import IMAGENET_STD, find_dialect
 from reprolib.params import Scale
 
-# The publications start from torchvision's first ImageNet weights; timm's own default tags are later recipes.
+# The publications start from torchvision's first ImageNet weights, HRNets from their authors'; timm's own default
+# tags are later recipes.
 PUBLISHED_WEIGHTS = {
     name: f"{name}.tv_in1k" for name in ("resnet50", "resnet101", "resnext101_32x8d", "resnext101_64x4d")
-}
+} | {name: f"{name}.ms_in1k" for name in ("hrnet_w18", "hrnet_w32", "hrnet_w40")}
+# What full models have behind their feature maps, and files therefore hold.
+CLASSIFIERS = ("fc.", "head.", "classifier.", "incre_modules.", "downsamp_modules.", "final_layer.")
 WEIGHTS_FOLDER = "REPROLIB_WEIGHTS"  # environment variable: a folder of <timm name>.safetensors, tried before the hub
 
 
@@ -59,8 +62,9 @@ def build_backbone(name: str, *, scale: Scale, dialect: str, stride_in_1x1: bool
     """The published backbone `name`, or the thin one that `scale.backbones` puts in its place.
 
     stride_in_1x1: bottlenecks down-sample in their first 1x1 convolution (the original MSRA layout), not the 3x3.
-    On the meta device no weights are loaded. Raises WeightsError when pretrained weights are wanted and cannot be
-    had, ValueError for a norm or a backbone that is not known.
+    `scale.frozen_stages` holds for the ResNet family: a published HRNet, or its stand-in, trains whole, as in
+    mmdetection. On the meta device no weights are loaded. Raises WeightsError when pretrained weights are wanted
+    and cannot be had, ValueError for a norm or a backbone that is not known.
     """
     bundle = find_dialect(dialect)
     timm_name = scale.backbones.get(name, name)
@@ -74,15 +78,20 @@ def build_backbone(name: str, *, scale: Scale, dialect: str, stride_in_1x1: bool
     if stride_in_1x1:
         _move_stride_to_1x1(body)
     _replace_norms(body, norm=scale.norm, trainable_affine=bundle.trainable_norm_affine)
-    _freeze_stages(body, count=scale.frozen_stages, name=timm_name)
+    if not name.startswith("hrnet"):
+        _freeze_stages(body, count=scale.frozen_stages, name=timm_name)
     return Backbone(body, channels=body.feature_info.channels())
 
 
 def _create(name: str, *, pretrained: bool, zero_init_last: bool) -> nn.Module:
     options = {"features_only": True, "out_indices": (1, 2, 3, 4)}
-    if timm.models.model_entrypoint(name.split(".")[0]).__module__ == "timm.models.resnet":
+    family = timm.models.model_entrypoint(name.split(".")[0]).__module__
+    if family == "timm.models.resnet":
         # A residual branch that starts at zero needs a trainable norm to leave it.
         options["zero_init_last"] = zero_init_last
+    if family == "timm.models.hrnet":
+        # The four branches themselves; timm's default widens them by bottlenecks of the classification head.
+        options["feature_location"] = ""
     on_meta = torch.empty(()).is_meta
     if not pretrained or on_meta:
         return timm.create_model(name, pretrained=False, **options)
@@ -111,7 +120,7 @@ def _load(body: nn.Module, path: Path) -> None:
         missing, unexpected = body.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise WeightsError(f"{path} holds weights of another network: {error}") from error
-    foreign = [key for key in unexpected if not key.startswith(("fc.", "head.", "classifier."))]
+    foreign = [key for key in unexpected if not key.startswith(CLASSIFIERS)]
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     if missing or foreign:
         raise WeightsError(
@@ -164,7 +173,7 @@ def _freeze_stages(body: nn.Module, *, count: int, name: str) -> None:
     if count == 0:
         return
     children = dict(body.named_children())
-    if "layer1" not in children:
+    if not {"layer1", "layer2", "layer3", "layer4"} <= children.keys():
         raise ValueError(
             f"{name} has no stages layer1..layer4 to freeze; set `frozen_stages: 0` in the profile's scale"
         )

@@ -59,7 +59,8 @@ class InputTransform(nn.Module):
 
     def forward(self, images: list[Tensor], targets: list[dict] | None = None) -> tuple[Batch, list[dict] | None]:
         """images: [3,H,W] in 0..1, else TypeError or ValueError. Returned targets: `boxes` in batch pixels,
-        `masks` of the original size and `to_original`, the factors (x, y) from one to the other.
+        `masks` (and `semantic` maps, where given) of the original size and `to_original`, the factors (x, y) from
+        one to the other.
         """
         resized = [self._one(image) for image in images]
         batch = Batch(
@@ -105,8 +106,8 @@ class InputTransform(nn.Module):
     def _target(target: dict, to_original: tuple[float, float]) -> dict:
         boxes = target["boxes"].as_subclass(Tensor).float().reshape(-1, 4)
         plain = {"labels": target["labels"].as_subclass(Tensor).long(), "to_original": to_original}
-        if "masks" in target:
-            plain["masks"] = target["masks"].as_subclass(Tensor)
+        plain |= {key: target[key].as_subclass(Tensor) for key in ("masks", "semantic") if key in target}
+        plain |= {key: target[key] for key in ("image_id",) if key in target}
         return plain | {"boxes": scale_boxes(boxes, 1 / to_original[0], 1 / to_original[1])}
 
 

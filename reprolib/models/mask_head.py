@@ -6,11 +6,15 @@ from torch import Tensor, nn
 
 
 class MaskHead(nn.Module):
-    """Four 3x3 convolutions, a 2x2 deconvolution, a 1x1 predictor: [R,C,m,m] -> logits [R,outputs,2m,2m]."""
+    """Four 3x3 convolutions, a 2x2 deconvolution, a 1x1 predictor: [R,C,m,m] -> logits [R,outputs,2m,2m].
 
-    def __init__(self, channels: int, *, outputs: int) -> None:
+    in_channels: width of the input where it is not `channels`.
+    """
+
+    def __init__(self, channels: int, *, outputs: int, in_channels: int | None = None) -> None:
         super().__init__()
-        self.convs = nn.ModuleList([nn.Conv2d(channels, channels, 3, padding=1) for _ in range(4)])
+        widths = [in_channels or channels, channels, channels, channels]
+        self.convs = nn.ModuleList([nn.Conv2d(width, channels, 3, padding=1) for width in widths])
         self.upsample = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.predictor = nn.Conv2d(channels, outputs, 1)
         for layer in (*self.convs, self.upsample):
@@ -20,6 +24,14 @@ class MaskHead(nn.Module):
         nn.init.zeros_(self.predictor.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.predict(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the four convolutions make of the input: [R,C,m,m]."""
         for conv in self.convs:
             x = conv(x).relu_()
-        return self.predictor(self.upsample(x).relu_())
+        return x
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Features [R,C,m,m] -> logits [R,outputs,2m,2m]."""
+        return self.predictor(self.upsample(features).relu_())

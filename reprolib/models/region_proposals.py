@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +17,15 @@ from reprolib.params import Scale
 
 
 class ExactAnchors(AnchorGenerator):
-    """Anchors that keep fractions of a pixel, as in detectron2 and mmdetection (torchvision rounds)."""
+    """Anchors that keep fractions of a pixel, a stride apart, as in detectron2 and mmdetection.
+
+    torchvision rounds them, and spaces them by image size over map size: 61 px on P6 of an 800 px image, not 64.
+    """
+
+    def grid_anchors(self, grid_sizes: list[list[int]], strides: list[list[Tensor]]) -> list[Tensor]:
+        """Strides are powers of two; what image over map size gives is one, or less by the map's rounding up."""
+        exact = [[2 ** side.log2().round().long() for side in pair] for pair in strides]
+        return super().grid_anchors(grid_sizes, exact)
 
     def generate_anchors(
         self,
@@ -103,11 +113,16 @@ class RegionProposals(RegionProposalNetwork):
         return {"loss_objectness": objectness / count, "loss_rpn_box_reg": box_loss}
 
 
-def region_proposals(scale: Scale, *, dialect: str) -> RegionProposals:
-    """One anchor size per pyramid level (`scale.anchor_sizes`), ratios 1:2, 1:1, 2:1."""
+def region_proposals(
+    scale: Scale, *, dialect: str, anchor_sizes: Sequence[float] | None = None, head: nn.Module | None = None
+) -> RegionProposals:
+    """One anchor size per pyramid level (`scale.anchor_sizes`, in px), ratios 1:2, 1:1, 2:1.
+
+    head: maps -> (logits [B,3,h,w], deltas [B,12,h,w]) per level, by default a 3x3 and two 1x1 convolutions.
+    """
     bundle = find_dialect(dialect)
     kind = ExactAnchors if bundle.exact_anchors else AnchorGenerator
-    sizes = tuple((size,) for size in scale.anchor_sizes)
+    sizes = tuple((size,) for size in anchor_sizes or scale.anchor_sizes)
     anchors = kind(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
-    head = RPNHead(scale.channels, anchors.num_anchors_per_location()[0])
+    head = head or RPNHead(scale.channels, anchors.num_anchors_per_location()[0])
     return RegionProposals(anchors=anchors, head=head, scale=scale, beta=bundle.rpn_beta)

@@ -7,16 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from reprolib.models.backbones import build_backbone
-from reprolib.models.box_head import BoxPredictor, two_layer_head
+from reprolib.models.backbones import Backbone, build_backbone
 from reprolib.models.dialects import find_dialect
 from reprolib.models.feature_pyramid import FeaturePyramid
 from reprolib.models.input_transform import input_transform, scale_boxes
-from reprolib.models.mask_head import MaskHead
 from reprolib.models.paste import paste_masks
 from reprolib.models.region_proposals import region_proposals
-from reprolib.models.roi_heads import RoIHeads
-from reprolib.models.roi_pooler import RoIPooler
 from reprolib.params import Scale, Schedule
 
 
@@ -95,57 +91,31 @@ def check_targets(images: list[Tensor], targets: list[dict] | None) -> None:
 
 def two_stage(
     *,
-    num_classes: int,
-    backbone: str,
+    backbone: str | Backbone,
     scale: Scale,
     schedule: Schedule,
     dialect: str,
+    roi_heads: nn.Module,
     neck: nn.Module | Callable[[list[int]], nn.Module] | None = None,
-    mask_head: nn.Module | None = None,
-    mask_resolution: int = 14,
-    background_channels: bool = False,
+    rpn: nn.Module | None = None,
     stride_in_1x1: bool = False,
 ) -> TwoStage:
-    """Mask R-CNN with a FPN, or with another neck or mask head in its place.
+    """A detector of these RoI heads, with a FPN and its region proposals unless others are given.
 
-    neck: module [C2..C5] -> [P2..P6], or a function that makes one from the widths of C2..C5.
-    mask_head: [R,channels,mask_resolution,mask_resolution] -> logits [R,outputs,o,o] with `num_classes`
-    outputs, one more with background_channels (SEANet's counting; always so in the torchvision dialect).
+    backbone: timm's name, or one that is built. neck: module [C2..C5] -> pyramid, or a function that makes one
+    from the widths of C2..C5. roi_heads, rpn: see `RoIHeads` and `RegionProposals`.
     """
-    bundle = find_dialect(dialect)
-    background_channels = background_channels or bundle.background_channels
-    body = build_backbone(backbone, scale=scale, dialect=dialect, stride_in_1x1=stride_in_1x1)
+    if not isinstance(backbone, Backbone):
+        backbone = build_backbone(backbone, scale=scale, dialect=dialect, stride_in_1x1=stride_in_1x1)
     if neck is None:
-        neck = FeaturePyramid(body.channels, channels=scale.channels)
+        neck = FeaturePyramid(backbone.channels, channels=scale.channels)
     elif not isinstance(neck, nn.Module):
-        neck = neck(body.channels)
-    if mask_head is None:
-        mask_head = MaskHead(scale.channels, outputs=num_classes + background_channels)
-    box_pooler, mask_pooler = (
-        RoIPooler(resolution=resolution, sampling=bundle.roi_sampling, aligned=bundle.roi_aligned)
-        for resolution in (7, mask_resolution)
-    )
+        neck = neck(backbone.channels)
     return TwoStage(
         transform=input_transform(schedule, dialect=dialect),
-        backbone=body,
+        backbone=backbone,
         neck=neck,
-        rpn=region_proposals(scale, dialect=dialect),
-        roi_heads=RoIHeads(
-            box_pooler=box_pooler,
-            box_head=two_layer_head(scale.channels, resolution=7, hidden=scale.box_hidden),
-            box_predictor=BoxPredictor(
-                scale.box_hidden, num_classes=num_classes, background_channels=background_channels
-            ),
-            mask_pooler=mask_pooler,
-            mask_head=mask_head,
-            channels=scale.channels,
-            roi_batch=scale.roi_batch,
-            detections=scale.detections,
-            score_threshold=scale.score_threshold,
-            box_beta=bundle.box_beta,
-            background_channels=background_channels,
-            aligned=bundle.roi_aligned,
-            binary_targets=bundle.binary_mask_targets,
-        ),
-        exact_paste=bundle.exact_paste,
+        rpn=rpn or region_proposals(scale, dialect=dialect),
+        roi_heads=roi_heads,
+        exact_paste=find_dialect(dialect).exact_paste,
     )

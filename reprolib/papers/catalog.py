@@ -31,9 +31,13 @@ def audit_notes(paper: str) -> Mapping[tuple[int, int | None, str | None], str]:
     return getattr(_module(paper), "AUDIT", {})
 
 
-def other_protocol(paper: str, number: int) -> str:
-    """Why even a run at published scale on the data set's own split does not compare with a table; mostly empty."""
-    return getattr(_module(paper), "OTHER_PROTOCOL", {}).get(number, "")
+def other_protocol(paper: str, number: int, row: int) -> str:
+    """Why even a run at published scale on the data set's own split does not compare with a row; mostly empty.
+
+    A paper says it of a whole table, by the table's number, or of one row, by (table, row), which goes first.
+    """
+    found = getattr(_module(paper), "OTHER_PROTOCOL", {})
+    return found.get((number, row), found.get(number, ""))
 
 
 def all_tables() -> dict[str, Table]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reprolib.report.instances import by_image, draw_mask, pixel_mask, read_pixels
 from reprolib.report.join import JoinedRow
 from reprolib.report.layout import metric_label, printed_components
 from reprolib.report.pictures import COLOURS, GREY, NothingToDraw, Picture, finish, house_style, new_figure
@@ -49,8 +50,7 @@ def ablation_gains(rows: Sequence[JoinedRow], *, metric: str = "segm/AP", title:
     _label_bars(left, theirs, [None] * len(shown))
     _label_bars(right, ours, intervals)
     names = [
-        f"{row.number}  {' + '.join(printed_components(row, rows)) or row.head.method}"
-        + (" ?" if row.head.components is None else "")
+        f"{row.number}  {what_differs(row, base, rows)}" + (" ?" if row.head.components is None else "")
         for row in shown
     ]
     left.set_yticks(list(places), names)
@@ -61,6 +61,8 @@ def ablation_gains(rows: Sequence[JoinedRow], *, metric: str = "segm/AP", title:
         axes.margins(x=0.22)
         axes.tick_params(axis="y", length=0)
         axes.set_title(heading)
+        if heading == "reproduced" and not any(value is not None for value in ours):
+            axes.set_xlim(left.get_xlim())
         axes.set_xlabel(f"gain in {metric_label(metric)} over row {base.number}, points")
     return finish(figure, title=title, note=note)
 
@@ -141,14 +143,13 @@ def predictions_grid(
     drawn, one colour per class. Of the images with objects, `count` are taken at equal steps.
     """
     from matplotlib.patches import Patch
-    from PIL import Image
 
     files = {label: Path(file) for label, file in results.items() if Path(file).is_file()}
     if not files:
         raise NothingToDraw("no predictions: evaluate a run first")
     truth = json.loads(Path(annotations).read_text())
-    columns = {"ground truth": _by_image(truth["annotations"], None)}
-    columns |= {label: _by_image(json.loads(file.read_text()), score) for label, file in files.items()}
+    columns = {"ground truth": by_image(truth["annotations"])}
+    columns |= {label: by_image(json.loads(file.read_text()), score=score) for label, file in files.items()}
     names = {category["id"]: category["name"] for category in truth["categories"]}
     colours = {category: COLOURS[index % len(COLOURS)] for index, category in enumerate(sorted(names))}
     entries = [entry for entry in truth["images"] if columns["ground truth"].get(entry["id"])]
@@ -157,17 +158,16 @@ def predictions_grid(
     panels = figure.subplots(len(chosen), len(columns), squeeze=False)
     used: set[int] = set()
     for place, (line, entry) in enumerate(zip(panels, chosen, strict=True)):
-        with Image.open(Path(images) / entry["file_name"]) as picture:
-            pixels = _displayable(picture)
-        for axes, (label, by_image) in zip(line, columns.items(), strict=True):
+        pixels = read_pixels(Path(images) / entry["file_name"])
+        for axes, (label, instances) in zip(line, columns.items(), strict=True):
             axes.imshow(pixels, interpolation="nearest")
             axes.set_axis_off()
             if place == 0:
                 axes.set_title(textwrap.fill(label, 26), fontsize=9)
-            for item in by_image.get(entry["id"], []):
+            for item in instances.get(entry["id"], []):
                 used.add(item["category_id"])
-                mask = _mask(item["segmentation"], entry["height"], entry["width"])
-                _draw_mask(axes, mask, colours[item["category_id"]])
+                mask = pixel_mask(item["segmentation"], entry["height"], entry["width"])
+                draw_mask(axes, mask, colours[item["category_id"]])
     if len(used) <= len(COLOURS):  # more classes share colours, and a legend would mislead
         patches = [Patch(color=colours[category], alpha=0.7, label=names[category]) for category in sorted(used)]
         figure.legend(handles=patches, loc="outside right upper", fontsize=8)
@@ -185,7 +185,7 @@ def draw_instances(axes: Axes, image: np.ndarray, masks: np.ndarray, names: Sequ
         if not mask.any():
             continue
         colour = COLOURS[index % (len(COLOURS) - 1)]  # without black, which hides what it covers
-        _draw_mask(axes, mask, colour)
+        draw_mask(axes, mask, colour)
         if names:
             row = int(mask.any(axis=1).argmax())
             column = float(mask[row].nonzero()[0].mean())
@@ -218,6 +218,14 @@ def _label_bars(axes: Axes, values: Sequence[float | None], intervals: Sequence[
         )
 
 
+def what_differs(row: JoinedRow, base: JoinedRow, rows: Sequence[JoinedRow]) -> str:
+    """The row's components; where the baseline has them all and more, those that it lacks."""
+    parts, whole = printed_components(row, rows), printed_components(base, rows)
+    if set(parts) < set(whole):
+        return "without " + ", ".join(name for name in whole if name not in parts)
+    return " + ".join(parts) or row.head.method
+
+
 def _known(row: JoinedRow, metric: str) -> dict[int, float]:
     cell = row.cell(metric)
     return {seed: value for seed, value in cell.values.items() if value is not None} if cell else {}
@@ -239,46 +247,3 @@ def _history(log: str | Path) -> list[dict]:
         if "loss" in entry and "iteration" in entry:
             history.append(entry)
     return history
-
-
-def _by_image(items: Sequence[Mapping], score: float | None) -> dict[object, list[Mapping]]:
-    found: dict[object, list[Mapping]] = {}
-    for item in items:
-        if not item.get("iscrowd") and (score is None or item["score"] >= score):
-            found.setdefault(item["image_id"], []).append(item)
-    return found
-
-
-def _displayable(picture) -> np.ndarray:
-    """Any image as uint8 [H, W, 3]; 16-bit data are stretched to their own range."""
-    import numpy as np
-    from PIL import Image
-
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, dtype=float)
-        span = max(float(values.max() - values.min()), 1e-9)
-        picture = Image.fromarray(((values - values.min()) / span * 255).astype("uint8"))
-    return np.asarray(picture.convert("RGB"))
-
-
-def _mask(shape, height: int, width: int) -> np.ndarray:
-    """Polygons or RLE as bool [height, width]."""
-    from pycocotools import mask as coco_mask
-
-    if isinstance(shape, list):
-        shape = coco_mask.merge(coco_mask.frPyObjects(shape, height, width))
-    elif isinstance(shape["counts"], list):
-        shape = coco_mask.frPyObjects(shape, height, width)
-    return coco_mask.decode(shape).astype(bool)
-
-
-def _draw_mask(axes: Axes, mask: np.ndarray, colour: str) -> None:
-    """Fill and outline one mask, bool [H, W]."""
-    import numpy as np
-    from matplotlib.colors import to_rgb
-
-    fill = np.zeros((*mask.shape, 4))
-    fill[mask] = (*to_rgb(colour), 0.45)
-    axes.imshow(fill, interpolation="nearest")
-    if mask.any() and not mask.all():
-        axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from reprolib.report.join import JoinedRow
-from reprolib.report.layout import Entry, Sheet, printed_components
+from reprolib.report.layout import Entry, Sheet, printed_components, row_ranges
 
 CSV_COLUMNS = (
     "profile",
@@ -50,7 +50,10 @@ def markdown(sheet: Sheet) -> str:
         + _grid(sheet.cell_columns, sheet.cell_body)
         + "\n\n</details>"
     )
+    datasets = [recipe.dataset for recipe in sheet.recipes]
     for recipe in sheet.recipes:
+        several = datasets.count(recipe.dataset) > 1
+        heading = f"Recipe for {recipe.dataset}" + (f", rows {row_ranges(recipe.rows)}" if several else "")
         ours = "this run" if recipe.ran else "this profile (not run)"
         rows = [
             tuple(
@@ -64,8 +67,7 @@ def markdown(sheet: Sheet) -> str:
             for line in recipe.lines
         ]
         parts.append(
-            f"## Recipe for {recipe.dataset}\n\nDifferences are bold.\n\n"
-            + _grid(("", "publication", ours), rows, escape=False)
+            f"## {heading}\n\nDifferences are bold.\n\n" + _grid(("", "publication", ours), rows, escape=False)
         )
     return "\n\n".join(parts) + "\n"
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reprolib.experiment import Experiment, Row, Table
+from reprolib.models.systems.inferred import inferred
 from reprolib.papers import catalog
 from reprolib.params import ParamsError, Profile, Run, Scale, resolve
 from reprolib.report import verdict
@@ -132,7 +133,7 @@ def why_not_comparable(record: Mapping, cell: Cell, paper: Profile | None) -> li
         reasons.append(f"other data ({record['data']['name']} stands in for {record['dataset']})")
     if cell.split == "test-dev":
         reasons.append(f"reported on test-dev, run on {record['data']['split']}")
-    if protocol := catalog.other_protocol(cell.paper, cell.table):
+    if protocol := catalog.other_protocol(cell.paper, cell.table, cell.row):
         reasons.append(protocol)
     reasons += _other_scale(record, paper)
     if cell.metric in MEASURED_BY_CLOCK:
@@ -213,6 +214,9 @@ def _judge(
         reasons.append(f"no such objects in the data ({cell.metric})")
     if cell.value_confidence == "label_wrong":
         reasons.append("the printed column is not what its label says")
+    assumed = inferred(row.experiment.system)
+    if assumed and base_cell is None:
+        reasons.append("the system's design is partly inferred")
     if reasons:
         return verdict.NOT_COMPARABLE, list(dict.fromkeys(reasons))
     if cell.metric in COUNT_TOLERANCE:
@@ -224,11 +228,13 @@ def _judge(
         ), []
     if base_cell is not None:
         base_numbers = {seed: value for seed, value in base_values.items() if value is not None}
-        return verdict.judge_difference(
+        word = verdict.judge_difference(
             reported=cell.value - base_cell.value,
             rounding=cell.rounding + base_cell.rounding,
             interval=verdict.difference_interval(numbers, base_numbers),
-        ), []
+        )
+        # A design that is partly a guess cannot reproduce a number, only its direction.
+        return verdict.SAME_DIRECTION if assumed and word == verdict.REPRODUCED else word, []
     interval = verdict.t_interval(list(numbers.values()))
     return verdict.judge_value(reported=cell.value, rounding=cell.rounding, interval=interval), []
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reprolib.experiment import Table
+from reprolib.models.systems.inferred import inferred
 from reprolib.papers import catalog
 from reprolib.params import Profile
 from reprolib.report.join import JoinedCell, JoinedRow, main_metrics, metrics_of
@@ -165,6 +166,8 @@ def _line(
     marks = ()
     if row.head.confidence != "certain":
         marks = (notes.number(f"{row.head.confidence.capitalize()}: {row.head.note}."),)
+    if assumed := inferred(row.experiment.system if row.experiment else row.head.method):
+        marks += (notes.number(f"{assumed}."),)
     for (table, number, metric), text in audit.items():
         if (table, metric) == (row.head.table, None) and number in (row.number, None):
             marks += (notes.number(text),)
@@ -238,14 +241,14 @@ def _reasons(rows: Sequence[JoinedRow]) -> list[str]:
                     numbers.append(row.number)
     merged: dict[tuple[str, str], list[str]] = {}
     for (word, reason), numbers in found.items():
-        merged.setdefault((word, _ranges(numbers)), []).append(reason)
+        merged.setdefault((word, row_ranges(numbers)), []).append(reason)
     return [
         f"{word}, {'row' if numbers.isdigit() else 'rows'} {numbers}: {'; '.join(reasons)}"
         for (word, numbers), reasons in merged.items()
     ]
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def row_ranges(numbers: Sequence[int]) -> str:
     """1, 2, 3, 7 as `1 to 3, 7`."""
     runs: list[list[int]] = []
     for number in sorted(numbers):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart by colour-blind readers; their yellow is left out for want of contrast.
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#555555"
+DPI = 130
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -95,5 +96,5 @@ def finish(figure: Figure, *, title: str, note: str) -> Picture:
         figure.supxlabel(textwrap.fill(note, width), fontsize=7, color=GREY, x=0.01, ha="left")
     buffer = io.BytesIO()
     # The software's version would change the bytes from one machine to the next.
-    figure.savefig(buffer, format="png", dpi=130, facecolor="white", metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return Picture(buffer.getvalue())

@@ -129,7 +129,7 @@ def _texts(
         "anchors": f"{_sizes(recipe['anchor_sizes'])} px",
         "sampling": f"{recipe['rpn_batch']} anchors, {recipe['roi_batch']} RoIs per image",
         "test": f"{recipe['rpn_post_nms'][1]} proposals, {recipe['detections']} detections"
-        f" above {recipe['score_threshold']:g}",
+        + (f" above {recipe['score_threshold']:g}" if recipe["score_threshold"] else ""),
         "precision": str(recipe["precision"]),
         "runs per row": "",
     }

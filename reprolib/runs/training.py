@@ -25,7 +25,9 @@ def train_run(run: Run, *, fingerprint: str, device: str | None = None) -> dict[
     """
     prepared = prepare(run.dataset, run.dataset_options)
     split = prepared.splits["train"]
-    dataset = CocoInstances(split.images, split.annotations, train=True, flip=run.schedule.flip)
+    dataset = CocoInstances(
+        split.images, split.annotations, train=True, flip=run.schedule.flip, semantic=split.semantic
+    )
     use_cpu_threads(run.schedule.cpu_threads)
     model = build_model(run, num_classes=len(dataset.class_names))
     paths = run_paths(run)

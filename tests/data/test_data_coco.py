@@ -13,6 +13,7 @@ from torchvision import tv_tensors
 from reprolib.data import masks
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
+from reprolib.data.transforms import training_transform
 
 
 def test_training_items(make_set, document):
@@ -205,3 +206,61 @@ def test_masks_are_kept_encoded(make_set, document):
     kept = [rle for instances in dataset._instances for rle in instances.rles]
     assert all(isinstance(rle["counts"], bytes) for rle in kept)
     assert masks.areas(kept).tolist() == [100, 50, 120]
+
+
+def write_maps(folder, made_set, document) -> dict[str, np.ndarray]:
+    folder.mkdir()
+    maps = {}
+    for number, image in enumerate(document["images"]):
+        maps[image["file_name"]] = np.full((image["height"], image["width"]), 255, np.uint8)
+        maps[image["file_name"]][:, : number + 3] = 7
+        Image.fromarray(maps[image["file_name"]]).save((folder / image["file_name"]).with_suffix(".png"))
+    return maps
+
+
+def test_semantic_maps_come_along_and_are_flipped_with_the_image(make_set, document, tmp_path):
+    made = make_set(document)
+    maps = write_maps(tmp_path / "maps", made, document)
+    plain = CocoInstances(made.images, made.annotations, train=True, semantic=tmp_path / "maps")
+    _, target = plain[0]
+    assert torch.equal(target["semantic"].as_subclass(torch.Tensor), torch.from_numpy(maps["a.png"]))
+    flipped = CocoInstances(made.images, made.annotations, train=True, flip=True, semantic=tmp_path / "maps")
+    expected = {bool(flip): torch.from_numpy(maps["a.png"]).flip(1) if flip else target["semantic"] for flip in (0, 1)}
+    seen = set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        image, mirrored = flipped[0]
+        flip = not torch.equal(image, plain[0][0])
+        seen.add(flip)
+        assert torch.equal(mirrored["semantic"].as_subclass(torch.Tensor), expected[flip].as_subclass(torch.Tensor))
+    assert seen == {True, False}
+
+
+def test_broken_semantic_maps_are_named(make_set, document, tmp_path):
+    made = make_set(document)
+    write_maps(tmp_path / "maps", made, document)
+    dataset = CocoInstances(made.images, made.annotations, train=True, semantic=tmp_path / "maps")
+    Image.new("RGB", (40, 30)).save(tmp_path / "maps" / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: a class map has one 8-bit channel, this is of mode RGB"):
+        dataset[0]
+    Image.new("L", (40, 31)).save(tmp_path / "maps" / "a.png")
+    with pytest.raises(DataError, match="the file is 40 x 31"):
+        dataset[0]
+    (tmp_path / "maps" / "a.png").unlink()
+    with pytest.raises(DataError, match="class map missing"):
+        dataset[0]
+
+
+def test_an_instance_out_of_view_does_not_take_the_semantic_map_along():
+    boxes = tv_tensors.BoundingBoxes([[0.0, 0, 9, 9], [3, 3, 3.2, 5]], format="XYXY", canvas_size=(20, 30))
+    target = {
+        "boxes": boxes,
+        "labels": torch.tensor([1, 2]),
+        "masks": tv_tensors.Mask(torch.ones(2, 20, 30, dtype=torch.uint8)),
+        "area": torch.ones(2),
+        "iscrowd": torch.zeros(2, dtype=torch.int64),
+        "semantic": tv_tensors.Mask(torch.arange(600).reshape(20, 30)),
+    }
+    _, kept = training_transform(flip=False)(tv_tensors.Image(torch.zeros(3, 20, 30)), dict(target))
+    assert kept["labels"].tolist() == [1] and kept["masks"].shape == (1, 20, 30)
+    assert torch.equal(kept["semantic"], target["semantic"])

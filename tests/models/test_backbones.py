@@ -14,6 +14,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from reprolib.models import backbones
 from reprolib.models.backbones import WeightsError, build_backbone
 from reprolib.models.feature_pyramid import FeaturePyramid, top_down
+from reprolib.params import Scale
 
 
 @pytest.fixture
@@ -130,6 +131,59 @@ def test_weights_that_do_not_fit_are_named(plain, weights, tmp_path) -> None:
     path.write_bytes(b"not weights")
     with pytest.raises(WeightsError, match="not a readable safetensors file"):
         build_backbone("resnet50", scale=scale, dialect="mm")
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "channels"),
+    [
+        ("hrnet_w18", 9_562_260, [18, 36, 72, 144]),
+        ("hrnet_w32", 29_305_536, [32, 64, 128, 256]),
+        ("hrnet_w40", 45_521_216, [40, 80, 160, 320]),
+    ],
+)
+def test_hrnets_give_their_four_branches_and_train_whole(name, params, channels) -> None:
+    """timm's default for feature maps passes them through parts of the classification head."""
+    with torch.device("meta"):
+        backbone = build_backbone(name, scale=Scale(), dialect="mm")
+        maps = backbone(torch.empty(1, 3, 64, 96))
+    assert backbone.channels == channels
+    assert [tuple(m.shape[1:]) for m in maps] == [(c, 16 >> i, 24 >> i) for i, c in enumerate(channels)]
+    assert sum(p.numel() for p in backbone.parameters()) == params
+    assert sum(p.numel() for p in backbone.parameters() if p.requires_grad) == params
+    norms = [m for m in backbone.train().modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and not any(m.training for m in norms)
+
+
+def test_what_stands_in_for_an_hrnet_trains_whole_too(plain) -> None:
+    scale = dataclasses.replace(plain, backbones={"hrnet_w18": "resnet10t"}, frozen_stages=2)
+    assert all(p.requires_grad for p in build_backbone("hrnet_w18", scale=scale, dialect="mm").parameters())
+
+
+def test_an_hrnet_in_place_of_a_resnet_has_no_stages_to_freeze(plain) -> None:
+    scale = dataclasses.replace(plain, backbones={"resnet50": "hrnet_w18_small"}, frozen_stages=2)
+    with pytest.raises(ValueError, match=r"hrnet_w18_small has no stages layer1..layer4 to freeze; set `frozen_stages"):
+        build_backbone("resnet50", scale=scale, dialect="mm")
+
+
+def test_hrnet_weights_come_with_a_classification_head(plain, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv(backbones.WEIGHTS_FOLDER, str(tmp_path))
+    torch.manual_seed(3)
+    full = timm.create_model("hrnet_w18_small", pretrained=False).eval()
+    save_file(full.state_dict(), tmp_path / "hrnet_w18_small.safetensors")
+    scale = dataclasses.replace(plain, pretrained=True, backbones={"hrnet_w18": "hrnet_w18_small"})
+    backbone = build_backbone("hrnet_w18", scale=scale, dialect="mm")
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        stem = full.act2(full.bn2(full.conv2(full.act1(full.bn1(full.conv1(image))))))
+        for found, expected in zip(backbone(image), full.stages(stem), strict=True):
+            assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_published_hrnets_start_from_their_authors_weights(plain, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv(backbones.WEIGHTS_FOLDER, str(tmp_path))
+    (tmp_path / "hrnet_w18.ms_in1k.safetensors").write_bytes(b"not weights")
+    with pytest.raises(WeightsError, match=r"hrnet_w18.ms_in1k.safetensors is not a readable safetensors file"):
+        build_backbone("hrnet_w18", scale=dataclasses.replace(plain, pretrained=True, backbones={}), dialect="mm")
 
 
 def test_without_a_file_or_a_network_the_error_names_both_mends(plain, tmp_path, monkeypatch) -> None:

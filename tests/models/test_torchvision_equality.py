@@ -10,7 +10,7 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
 from reprolib.bench import from_torchvision, spread_predictions
-from reprolib.models import mask_rcnn
+from reprolib.models.systems import mask_rcnn
 from reprolib.params import Scale, Schedule
 
 LARGEST = 1e-4

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models import mask_rcnn
+from reprolib.models.systems import mask_rcnn
 from reprolib.papers.iemask_rcnn import model as iemask
 from reprolib.papers.iemask_rcnn.bottom_up import BottomUpPath, FusionWeights
 from reprolib.papers.iemask_rcnn.mask_head import build_mask_head
@@ -74,12 +74,12 @@ def test_parameters_of_table_8():
 def test_parameters_of_the_parts():
     full = published()
     assert count_parameters(full.neck.global_information)["params"] == 65_668_864
-    assert count_parameters(full.roi_heads.mask_head)["params"] == 29_525_584
+    assert count_parameters(full.roi_heads.mask_branch.head)["params"] == 29_525_584
     assert count_parameters(full.neck.bottom_up)["params"] == 1_298_818
     gates = [full.neck.laterals[level] for level in (1, 2, 3)]
     assert sum(count_parameters(g.reduce)["params"] + count_parameters(g.expand)["params"] for g in gates) == 691_936
     text = published(variant="paper", group_norm=True)
-    assert round(count_parameters(text.roi_heads.mask_head)["params"] / 1e6, 2) == 17.73
+    assert round(count_parameters(text.roi_heads.mask_branch.head)["params"] / 1e6, 2) == 17.73
 
 
 def test_flops_of_table_8():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from reprolib.experiment import Row
 from reprolib.papers import catalog
 from reprolib.params import load_profile
 from reprolib.report.join import join, main_metrics
@@ -103,9 +106,9 @@ def test_each_paper_counts_parameters_its_own_way(joined, record):
 
 
 def test_what_cannot_run_and_what_is_not_built(joined):
-    rows = joined(TABLES["seanet-1"], [])
-    assert [row.status for row in rows[:5]] == ["reported only"] * 3 + ["not run"] * 2
-    assert rows[5].status == "not built yet"
+    wired = TABLES["seanet-1"]
+    rows = joined(replace(wired, rows=(*wired.rows[:5], Row(number=6))), [])
+    assert [row.status for row in rows] == ["reported only"] * 3 + ["not run"] * 2 + ["not built yet"]
     assert {cell.verdict for cell in rows[0].cells} == {"reported only"}
     assert {cell.verdict for cell in rows[5].cells} == {"not run"}
     data = joined(TABLES["iemask_rcnn-2"], [])
@@ -119,9 +122,41 @@ def test_removals_are_compared_with_the_whole_model(joined):
     assert rows[0].cell("segm/AP").delta_reported < 0
 
 
+def test_a_foreign_row_is_never_comparable_and_its_neighbours_are(joined, record):
+    table = TABLES["iemask_rcnn-8"]
+    runs = [record(table.rows[index].experiment, {"segm/AP": 35.9}, profile="paper") for index in (0, 3)]
+    rows = joined(table, runs)
+    assert {cell.verdict for cell in rows[3].cells} == {"not comparable"}
+    assert "foreign" in rows[3].cell("params_M").reasons[0]
+    assert rows[0].cell("params_M").verdict == "reproduced"
+
+
 def test_another_split_of_the_same_data_is_never_comparable(joined, record):
     experiment = TABLES["insight_any_instance-7"].rows[2].experiment
     one = record(experiment, {"segm/AP": 64.2}, profile="paper")
     cell = joined(TABLES["insight_any_instance-7"], [one])[2].cell("segm/AP")
     assert cell.verdict == "not comparable"
     assert any("7:3" in reason for reason in cell.reasons)
+
+
+def test_a_design_that_is_partly_inferred_is_labelled_and_never_called_reproduced(joined, record):
+    table = TABLES["mai_se_net-1"]
+    assumed = next(row for row in table.rows if row.number == 18).experiment
+    made = record(assumed, {"segm/AP": 59.4}, profile="paper")
+    assert made["inferred"].startswith("Design inferred")
+    assert "inferred" not in record(BASE, {}, profile="paper")
+    cell = next(row for row in joined(table, [made]) if row.number == 18).cell("segm/AP")
+    assert cell.difference == pytest.approx(0)
+    assert cell.verdict == "not comparable" and "the system's design is partly inferred" in cell.reasons
+
+    # As a gain it shows a direction at most. CEM's numbers agree with the reported gain of 0.70.
+    other = replace(CEM, system="SA R-CNN")
+    ladder = replace(ABLATION, rows=(ABLATION.rows[0], Row(number=2, experiment=other), *ABLATION.rows[2:]))
+    records = [record(BASE, {"segm/AP": ap}, profile="paper", seed=seed) for seed, ap in enumerate((35.2, 35.3, 35.4))]
+    for experiment, word in ((CEM, "reproduced"), (other, "same direction")):
+        gains = [
+            record(experiment, {"segm/AP": ap}, profile="paper", seed=seed)
+            for seed, ap in enumerate((35.9, 36.0, 36.1))
+        ]
+        rows = joined(ABLATION if experiment is CEM else ladder, records + gains)
+        assert rows[1].cell("segm/AP").verdict == word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from reprolib.params import load_profile
 from reprolib.report.formats import latex, markdown
 from reprolib.report.join import join
 from reprolib.report.layout import lay_out, metric_label, number_text
+from reprolib.report.recipe import Recipe
 from reprolib.report.tables import read_table, render
 
 ABLATION = catalog.all_tables()["iemask_rcnn-3"]
@@ -84,6 +86,15 @@ def test_markdown_sets_the_recipes_side_by_side(rendered):
     assert lines["**initialisation**"] == ["ImageNet backbone", "**from scratch**"]
     assert lines["precision"] == ["float32", "float32"]
     assert lines["runs per row"] == ["not stated", "1"]
+
+
+def test_a_data_set_with_two_recipes_says_which_rows_each_is_for(root):
+    _, _, sheet = read_table("iemask_rcnn-3", "demo", params=root / "params.yaml")
+    kinds = (("ssdd", (1, 2, 3, 5)), ("ssdd", (4, 6)), ("hrsid", (7,)))
+    recipes = tuple(Recipe(dataset=name, rows=rows, ran=True, lines=()) for name, rows in kinds)
+    text = markdown(dataclasses.replace(sheet, recipes=recipes))
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["## Recipe for ssdd, rows 1 to 3, 5", "## Recipe for ssdd, rows 4, 6", "## Recipe for hrsid"]
 
 
 def test_csv_holds_unrounded_numbers_and_their_source(rendered):
@@ -196,3 +207,12 @@ def test_rendering_loads_no_torch_and_no_matplotlib(root):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_inferred_design_has_a_footnote(root):
+    _, _, sheet = read_table("mai_se_net-1", "demo", params=root / "params.yaml")
+    line = next(line for line in sheet.body if line[0].text == "18")
+    assert line[1].text.startswith("SA R-CNN")
+    assert any(sheet.notes[number - 1].startswith("Design inferred: only ResNet-50") for number in line[0].notes)
+    others = [line for line in sheet.body if line[0].text == "8"]
+    assert not others[0][0].notes

@@ -13,7 +13,7 @@ from reprolib.papers.iemask_rcnn.neck import ChannelEnhancement
 
 def blocks(model: nn.Module) -> dict[str, nn.Module]:
     """The paper's blocks of a built detector by name, in the order of the data flow; absent ones left out."""
-    neck, head = model.neck, model.roi_heads.mask_head
+    neck, head = model.neck, model.roi_heads.mask_branch.head
     named = {"backbone: C2..C5": model.backbone}
     for level, lateral in enumerate(neck.laterals, start=2):
         kind = "CEM" if isinstance(lateral, ChannelEnhancement) else "1x1 lateral"

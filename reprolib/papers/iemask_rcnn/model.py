@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from reprolib.models.mask_branch import plain_mask_branch
+from reprolib.models.roi_heads import mask_rcnn_heads
 from reprolib.models.two_stage import two_stage
 from reprolib.papers.iemask_rcnn.mask_head import build_mask_head
 from reprolib.papers.iemask_rcnn.neck import InformationEnhancedFPN
@@ -37,17 +39,21 @@ def build(
     def neck(in_channels: list[int]) -> nn.Module:
         return InformationEnhancedFPN(in_channels, channels=scale.channels, components=components, switches=chosen)
 
-    mask_branch = {}
+    mask_branch = None
     if "encdechead" in components:
-        mask_branch["mask_head"] = build_mask_head(channels=scale.channels, num_masks=num_classes, switches=chosen)
-        mask_branch["mask_resolution"] = chosen.mask_resolution
+        mask_branch = plain_mask_branch(
+            num_classes=num_classes,
+            scale=scale,
+            dialect="d2",
+            head=build_mask_head(channels=scale.channels, num_masks=num_classes, switches=chosen),
+            resolution=chosen.mask_resolution,
+        )
     return two_stage(
-        num_classes=num_classes,
         backbone=backbone,
         neck=neck,
         scale=scale,
         schedule=schedule,
         dialect="d2",
+        roi_heads=mask_rcnn_heads(num_classes=num_classes, scale=scale, dialect="d2", mask_branch=mask_branch),
         stride_in_1x1=stride_in_1x1,
-        **mask_branch,
     )

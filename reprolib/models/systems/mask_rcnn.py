@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprolib.models.roi_heads import mask_rcnn_heads
 from reprolib.models.two_stage import TwoStage, two_stage
 from reprolib.params import Scale, Schedule
 
@@ -22,12 +23,14 @@ def build(
     """The detector for `num_classes` foreground classes; raises ValueError for any component."""
     if components:
         raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    heads = mask_rcnn_heads(
+        num_classes=num_classes, scale=scale, dialect=dialect, background_channels=background_channels
+    )
     return two_stage(
-        num_classes=num_classes,
         backbone=backbone,
         scale=scale,
         schedule=schedule,
         dialect=dialect,
-        background_channels=background_channels,
+        roi_heads=heads,
         stride_in_1x1=stride_in_1x1,
     )

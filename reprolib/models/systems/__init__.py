@@ -1,0 +1,1 @@
+"""The published systems, one file each: a name and a function that builds the detector."""

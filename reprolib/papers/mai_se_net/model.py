@@ -1,0 +1,82 @@
+"""MAI-SE-Net: HTC with attention between its mask heads and a longer, balanced feature pyramid."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from reprolib.models.mask_flow import MaskFlow
+from reprolib.models.mask_head import MaskHead
+from reprolib.models.region_proposals import region_proposals
+from reprolib.models.systems.htc import htc_heads
+from reprolib.models.two_stage import TwoStage, two_stage
+from reprolib.papers.mai_se_net.mask_interaction import MaskInteraction
+from reprolib.papers.mai_se_net.scale_enhancement import ScaleEnhancementPyramid, pyramid_strides
+from reprolib.papers.mai_se_net.switches import MASK_INTERACTION, SCALE_ENHANCEMENT, Switches, resolve_switches
+from reprolib.params import Scale, Schedule
+
+NAME = "MAI-SE-Net"
+STAGES = 3
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+    **switches: object,
+) -> TwoStage:
+    """MAI-SE-Net with the given components (paper figure 1); with none it is HTC without its semantic branch.
+
+    components: of `aspp`, `nlb`, `csab` (mask attention interaction), `carafeb`, `fbo`, `gcb` (scale enhancement).
+    switches: see `switches.Switches`. Raises ValueError for unknown components or switches.
+    """
+    chosen = resolve_switches(components, **switches)
+    has_p1 = "carafeb" in components
+    mask_flow = None
+    if set(components) & set(MASK_INTERACTION):
+        mask_flow = interacting_mask_heads(scale.channels, num_classes, components=components, switches=chosen)
+    heads = htc_heads(
+        num_classes=num_classes,
+        scale=scale,
+        dialect="mm",
+        mask_flow=mask_flow,
+        strides=pyramid_strides(components),
+        finest_scale=chosen.roi_finest_scale if has_p1 else None,
+    )
+
+    def neck(in_channels: list[int]) -> nn.Module:
+        return ScaleEnhancementPyramid(in_channels, channels=scale.channels, components=components, switches=chosen)
+
+    rpn = None
+    if has_p1:
+        rpn = region_proposals(scale, dialect="mm", anchor_sizes=anchor_sizes(scale, keep_b6=chosen.keep_b6))
+    return two_stage(
+        backbone=backbone,
+        neck=neck if set(components) & set(SCALE_ENHANCEMENT) else None,
+        rpn=rpn,
+        scale=scale,
+        schedule=schedule,
+        dialect="mm",
+        roi_heads=heads,
+    )
+
+
+def interacting_mask_heads(
+    channels: int, num_classes: int, *, components: tuple[str, ...], switches: Switches
+) -> MaskFlow:
+    """The mask heads of the three stages with a MAI site between neighbours."""
+    sites = [MaskInteraction(channels, components=components, switches=switches)]
+    while len(sites) < STAGES - 1:
+        again = sites[0] if switches.share_mai else MaskInteraction(channels, components=components, switches=switches)
+        sites.append(again)
+    widths = [channels, *(site.out_channels for site in sites)]
+    heads = [MaskHead(channels, outputs=num_classes, in_channels=width) for width in widths]
+    return MaskFlow(heads, sites)
+
+
+def anchor_sizes(scale: Scale, *, keep_b6: bool) -> tuple[float, ...]:
+    """Anchor sizes in px of B1.. : the baseline's 8 times the stride at half the strides, B6 at the baseline's last."""
+    halved = tuple(size / 2 for size in scale.anchor_sizes)
+    return (*halved, scale.anchor_sizes[-1]) if keep_b6 else halved

@@ -1,0 +1,63 @@
+"""Every system of the suite, and the variants of it that take other ways through the code; read by `runpy`.
+
+A test goes over this list where the detector contract is common. `test_systems.py` refuses a module that it lacks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SYSTEMS = "reprolib.models.systems"
+MAI = ("aspp", "nlb", "csab")
+SE = ("carafeb", "fbo", "gcb")
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One call of a system's `build`."""
+
+    id: str
+    module: str
+    switches: dict[str, object] = field(default_factory=dict)
+    backbone: str = "resnet50"
+
+
+ALL = (
+    System(id="mask_rcnn", module=f"{SYSTEMS}.mask_rcnn"),
+    System(id="mask_rcnn-mm", module=f"{SYSTEMS}.mask_rcnn", switches={"dialect": "mm", "background_channels": True}),
+    System(id="mask_rcnn-torchvision", module=f"{SYSTEMS}.mask_rcnn", switches={"dialect": "torchvision"}),
+    System(id="mask_scoring_rcnn", module=f"{SYSTEMS}.mask_scoring_rcnn"),
+    System(id="cascade_mask_rcnn-mm", module=f"{SYSTEMS}.cascade_mask_rcnn"),
+    System(id="cascade_mask_rcnn-d2", module=f"{SYSTEMS}.cascade_mask_rcnn", switches={"dialect": "d2"}),
+    System(id="htc", module=f"{SYSTEMS}.htc"),
+    System(id="htc-semantic", module=f"{SYSTEMS}.htc", switches={"semantic_source": "from_instances"}),
+    System(id="scnet", module=f"{SYSTEMS}.scnet"),
+    System(id="scnet-semantic", module=f"{SYSTEMS}.scnet", switches={"semantic_source": "from_instances"}),
+    System(id="panet", module=f"{SYSTEMS}.panet"),
+    System(id="panet-neck", module=f"{SYSTEMS}.panet", switches={"panet_parts": "neck"}),
+    System(id="groie", module=f"{SYSTEMS}.groie"),
+    System(id="hq_isnet", module=f"{SYSTEMS}.hq_isnet", backbone="hrnet_w18"),
+    System(id="sa_rcnn", module=f"{SYSTEMS}.sa_rcnn"),
+    System(id="pointrend", module=f"{SYSTEMS}.pointrend"),
+    System(id="pointrend-mm", module=f"{SYSTEMS}.pointrend", switches={"dialect": "mm"}),
+    System(
+        id="iemask_rcnn",
+        module="reprolib.papers.iemask_rcnn.model",
+        switches={"components": ("cem", "gim", "bottomup", "aff", "encdechead")},
+    ),
+    *(
+        System(
+            id="mai_se_net" + suffix,
+            module="reprolib.papers.mai_se_net.model",
+            switches={"components": components},
+            backbone="resnet101",
+        )
+        for suffix, components in (
+            ("", MAI + SE),
+            ("-mai", MAI),
+            ("-se", SE),
+            ("-carafeb", ("carafeb",)),
+            ("-fbo+gcb", ("fbo", "gcb")),
+        )
+    ),
+)

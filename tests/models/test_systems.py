@@ -1,0 +1,253 @@
+"""What every system keeps: the detector contract in training and inference, on a pair of tiny images."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import runpy
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reprolib.evaluation.cost import flops, on_meta
+from reprolib.models import systems
+from reprolib.papers.catalog import papers
+from reprolib.params import Scale, Schedule
+
+ALL = runpy.run_path(str(Path(__file__).with_name("all_systems.py")))["ALL"]
+SCALE = Scale(
+    backbones=dict.fromkeys(("resnet50", "resnet101"), "test_resnet") | {"hrnet_w18": "hrnet_w18_small"},
+    norm="group",
+    pretrained=False,
+    frozen_stages=0,
+    channels=32,
+    box_hidden=32,
+    anchor_sizes=(8, 16, 32, 64, 128),
+    rpn_pre_nms=(40, 40),
+    rpn_post_nms=(40, 20),
+    rpn_batch=64,
+    roi_batch=16,
+    detections=8,
+)
+THIN = {
+    "num_classes": 2,
+    "scale": SCALE,
+    "schedule": Schedule(min_sizes=(64,), test_size=64, max_size=128),
+}
+ODD = ((75, 101), (64, 90))
+
+
+def scene(height: int, width: int, *, seed: int, count: int = 2) -> tuple[Tensor, dict]:
+    """Noise with two bright rectangles of classes 1 and 2; the target names the first `count` of them."""
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand((3, height, width), generator=generator) * 0.3
+    boxes = torch.tensor([[6, 8, 30, 44], [32, 20, 60, 52]])
+    masks = torch.zeros((2, height, width), dtype=torch.uint8)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes.tolist(), strict=True):
+        mask[y0:y1, x0:x1] = 1
+    image[:, masks.any(0).bool()] += 0.5
+    target = {"boxes": boxes.float(), "labels": torch.tensor([1, 2]), "masks": masks}
+    return image, {key: value[:count] for key, value in target.items()} | {"image_id": seed}
+
+
+def pair(*, sizes=((64, 64), (64, 64)), counts=(2, 2)) -> tuple[list[Tensor], list[dict]]:
+    scenes = [scene(*size, seed=i, count=count) for i, (size, count) in enumerate(zip(sizes, counts, strict=True))]
+    return [image for image, _ in scenes], [target for _, target in scenes]
+
+
+class Built:
+    """One system, thin, and what its first training step gave."""
+
+    def __init__(self, system) -> None:
+        self.module = importlib.import_module(system.module)
+        self.arguments = THIN | {"backbone": system.backbone} | system.switches
+        self.model = self.new()
+
+    def new(self, *, seed: int = 0, **changes: object) -> nn.Module:
+        """A model with the weights of a seed; changes: of the scale."""
+        torch.manual_seed(seed)
+        return self.module.build(**self.arguments | {"scale": dataclasses.replace(SCALE, **changes)})
+
+    @cached_property
+    def losses(self) -> dict[str, Tensor]:
+        return step(self.model, *pair())
+
+
+def step(model: nn.Module, images: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
+    """The losses; their gradients are in the parameters."""
+    torch.manual_seed(1)
+    model.train().zero_grad(set_to_none=True)
+    losses = model(images, targets)
+    sum(losses.values()).backward()
+    return losses
+
+
+def detect(model: nn.Module, images: list[Tensor]) -> list[dict[str, Tensor]]:
+    with torch.inference_mode():
+        return model.eval()(images)
+
+
+def check_losses(losses: dict[str, Tensor]) -> None:
+    for name, loss in losses.items():
+        assert name.startswith("loss_") and loss.shape == () and loss.dtype == torch.float32, name
+        assert loss.isfinite() and loss >= 0, name
+
+
+def without_gradient(model: nn.Module) -> set[str]:
+    """Trained parameters that got no gradient at all, not even zeros."""
+    return {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}
+
+
+def check_gradients(model: nn.Module) -> None:
+    assert not without_gradient(model)
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.fixture(scope="module", params=ALL, ids=lambda system: system.id)
+def built(request) -> Built:
+    return Built(request.param)
+
+
+def test_no_system_is_forgotten() -> None:
+    found = {f"{systems.__name__}.{one.name}" for one in pkgutil.iter_modules(systems.__path__)}
+    models = {f"reprolib.papers.{paper}.model" for paper in papers()}
+    found |= {name for name in models if importlib.util.find_spec(name)}
+    found = {name for name in found if hasattr(importlib.import_module(name), "build")}
+    assert "reprolib.models.systems.htc" in found and "reprolib.papers.mai_se_net.model" in found
+    assert found == {system.module for system in ALL}
+
+
+def test_losses_are_finite_scalars(built) -> None:
+    assert built.losses and built.module.NAME
+    check_losses(built.losses)
+    check_gradients(built.model)
+
+
+def test_every_weight_is_trained(built) -> None:
+    """No parameter's gradient is zero throughout, once blocks that start as the identity are woken.
+
+    Every anchor is sampled, since a level of few anchors is otherwise left out at times. The few units of a thin
+    network may all be dead, so weights are drawn up to three times.
+    """
+    untrained = {name for name, p in built.model.named_parameters() if p.requires_grad}
+    for seed in range(3):
+        model = built.new(seed=seed, rpn_batch=100_000)
+        for parameter in model.parameters():
+            if not parameter.any():
+                nn.init.normal_(parameter, std=0.05)
+        step(model, *pair())
+        untrained -= {name for name, p in model.named_parameters() if p.requires_grad and p.grad.any()}
+        if not untrained:
+            break
+    assert untrained == set()
+
+
+def test_equal_seeds_give_equal_losses(built) -> None:
+    again = step(built.new(), *pair())
+    assert {name: loss.item() for name, loss in again.items()} == {n: loss.item() for n, loss in built.losses.items()}
+
+
+def test_inputs_stay_as_they_are(built) -> None:
+    images, targets = pair()
+    step(built.new(), images, targets)
+    for image, target, fresh_image, fresh in zip(images, targets, *pair(), strict=True):
+        assert torch.equal(image, fresh_image) and target.keys() == fresh.keys()
+        assert all(torch.equal(target[key], fresh[key]) for key in ("boxes", "labels", "masks"))
+
+
+@pytest.mark.parametrize("counts", [(0, 2), (0, 0)], ids=["one", "all"])
+def test_images_without_instances(built, counts) -> None:
+    check_losses(step(built.model, *pair(counts=counts)))
+    check_gradients(built.model)
+
+
+def test_a_batch_of_one(built) -> None:
+    images, targets = pair()
+    check_losses(step(built.model, images[:1], targets[:1]))
+    assert len(detect(built.model, images[:1])) == 1
+
+
+def test_odd_sizes(built) -> None:
+    images, targets = pair(sizes=ODD)
+    check_losses(step(built.model, images, targets))
+    for size, result in zip(ODD, detect(built.model, images), strict=True):
+        assert result["masks"].shape == (len(result["boxes"]), *size)
+
+
+def test_targets_are_asked_for(built) -> None:
+    images, targets = pair()
+    built.model.train()
+    with pytest.raises(ValueError, match="one target per image: 2 images, 0 targets"):
+        built.model(images)
+    del targets[1]["masks"]
+    with pytest.raises(ValueError, match=r"target 1 \(image_id 1\) has no 'masks'"):
+        built.model(images, targets)
+
+
+def test_detections_are_as_the_contract_says(built) -> None:
+    images, _ = pair(sizes=ODD)
+    for size, result in zip(ODD, detect(built.model, images), strict=True):
+        count, (height, width) = len(result["boxes"]), size
+        assert 0 < count <= SCALE.detections
+        check_result(result, count=count, size=size)
+        x0, y0, x1, y1 = result["boxes"].unbind(1)
+        assert (x0 >= 0).all() and (x1 > x0).all() and (x1 <= width + 1e-3).all()
+        assert (y0 >= 0).all() and (y1 > y0).all() and (y1 <= height + 1e-3).all()
+        assert ((result["labels"] >= 1) & (result["labels"] <= THIN["num_classes"])).all()
+        for scores in (result["scores"], result.get("mask_scores", result["scores"])):
+            assert ((scores >= 0) & (scores <= 1)).all()
+        assert torch.equal(result["scores"], result["scores"].sort(descending=True).values)
+
+
+def test_nothing_found_gives_empty_results(built) -> None:
+    images, _ = pair(sizes=ODD)
+    for size, result in zip(ODD, detect(built.new(score_threshold=1.0), images), strict=True):
+        check_result(result, count=0, size=size)
+
+
+def check_result(result: dict[str, Tensor], *, count: int, size: tuple[int, int]) -> None:
+    wanted = {
+        "boxes": ((count, 4), torch.float32),
+        "labels": ((count,), torch.int64),
+        "scores": ((count,), torch.float32),
+        "masks": ((count, *size), torch.bool),
+    }
+    if "mask_scores" in result:
+        wanted["mask_scores"] = ((count,), torch.float32)
+    assert {key: (tuple(value.shape), value.dtype) for key, value in result.items()} == wanted
+
+
+def test_trains_under_autocast(built) -> None:
+    images, targets = pair()
+    torch.manual_seed(1)
+    built.model.train().zero_grad(set_to_none=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = built.model(images, targets)
+    check_losses(losses)
+    sum(losses.values()).backward()
+    check_gradients(built.model)
+
+
+def test_costs_are_counted_without_computing(built) -> None:
+    meta = on_meta(built.new)
+    costs = [flops(meta, 64, 96, proposals, detections) for proposals, detections in ((10, 5), (11, 5), (10, 6))]
+    assert 0 < costs[0] < costs[1] and costs[0] < costs[2]
+    assert flops(built.model, 64, 96, 10, 5) == costs[0]
+
+
+def test_a_dry_run_leaves_no_layer_out(built) -> None:
+    model, ran = on_meta(built.new), set()
+    layers = {name: m for name, m in model.named_modules() if any(True for _ in m.parameters(recurse=False))}
+    for name, layer in layers.items():
+        layer.register_forward_pre_hook(lambda *_, name=name: ran.add(name))
+    model.dry_run(64, 64, proposals=3, detections=2)
+    assert layers.keys() - ran == set()
+
+
+def test_unknown_components_are_refused(built) -> None:
+    with pytest.raises(ValueError, match="warp_drive"):
+        on_meta(lambda: built.module.build(**built.arguments | {"components": ("warp_drive",)}))
