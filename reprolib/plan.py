@@ -24,7 +24,9 @@ from reprolib.params import ParamsError, Profile, Run, load_profile, resolve
 TRAIN_ENTRIES = ("reprolib.runs.build", "reprolib.runs.training")
 EVALUATE_ENTRIES = ("reprolib.runs.build", "reprolib.runs.evaluation")
 TABLE_ENTRIES = ("reprolib.report.tables",)
-PAPER_ENTRIES = ("reprolib.report.tables", "reprolib.report.figures", "reprolib.report.explain")
+PAPER_ENTRIES = tuple(
+    f"reprolib.report.{name}" for name in ("tables", "figures", "explain", "feature_maps", "network", "qualitative")
+)
 REPORT_ENTRIES = ("reprolib.report.index", "reprolib.report.reported")
 AUDIT = PACKAGE / "papers" / "audit.md"
 

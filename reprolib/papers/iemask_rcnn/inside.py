@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
+from reprolib.models.shapes import shape_text, shapes_seen
 from reprolib.papers.iemask_rcnn.bottom_up import FusionWeights
 from reprolib.papers.iemask_rcnn.neck import ChannelEnhancement
 
@@ -35,21 +34,13 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
 
 def block_shapes(model: nn.Module, *, height: int, width: int, detections: int = 4) -> list[dict[str, str]]:
     """Input and output shapes of every block for one image of that size, each block at its first call."""
-    seen: dict[str, dict[str, str]] = {}
-    hooks = []
     named = blocks(model)
-    for name, module in named.items():
-
-        def note(module: nn.Module, inputs: tuple, output: object, name: str = name) -> None:
-            seen.setdefault(name, {"block": name, "input": _shapes(inputs), "output": _shapes(output)})
-
-        hooks.append(module.register_forward_hook(note))
-    try:
-        model.dry_run(height, width, proposals=10, detections=detections)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [seen[name] for name in named if name in seen]
+    seen = shapes_seen(model, named, height=height, width=width, proposals=10, detections=detections)
+    return [
+        {"block": name, "input": shape_text(seen[name].inputs), "output": shape_text(seen[name].outputs)}
+        for name in named
+        if name in seen
+    ]
 
 
 @torch.no_grad()
@@ -87,13 +78,3 @@ def _features(model: nn.Module, image: Tensor) -> list[Tensor]:
     model.eval()
     batch, _ = model.transform([image], None)
     return model.backbone(batch.tensors)
-
-
-def _shapes(value: object) -> str:
-    if isinstance(value, Tensor):
-        return "×".join(map(str, value.shape[1:]))
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return ", ".join(filter(None, map(_shapes, value)))
-    return ""
