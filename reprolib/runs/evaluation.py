@@ -14,9 +14,11 @@ from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.engine.devices import pick_device, use_cpu_threads
 from reprolib.engine.inference import predict
+from reprolib.evaluation.boundary import evaluate_boundary
 from reprolib.evaluation.coco import evaluate, precision_recall
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.evaluation.record import make_record, write_record
+from reprolib.evaluation.trimap import evaluate_trimap
 from reprolib.files import write_atomic
 from reprolib.params import Run
 from reprolib.runs.build import build_model
@@ -46,12 +48,12 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
     ground_truth = json.loads(Path(split.annotations).read_text())
     metrics: dict[str, float | None] = {}
     curves: dict[str, list[float]] = {}
+    limit = max(100, run.scale.detections)
     for iou_type in ("bbox", "segm"):
-        limit = run.scale.detections
-        metrics |= evaluate(ground_truth, detections, iou_type, max_detections=max(100, limit))
-        curves |= precision_recall(
-            ground_truth, detections, iou_type, backend="hotcoco", max_detections=max(100, limit)
-        )
+        metrics |= evaluate(ground_truth, detections, iou_type, max_detections=limit)
+        curves |= precision_recall(ground_truth, detections, iou_type, backend="hotcoco", max_detections=limit)
+    metrics |= evaluate_boundary(ground_truth, detections, max_detections=limit)
+    metrics |= evaluate_trimap(ground_truth, detections, max_detections=limit)
     record = make_record(
         run,
         data={
