@@ -59,11 +59,28 @@ class Experiment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extra:
+    """What makes a row the suite's own: the publication does not print it, so it has no reported numbers.
+
+    name: as the table shows it. why: what it is there for, a footnote. like: number of the printed row whose data
+    set, backbone, components and metrics it has.
+    """
+
+    name: str
+    why: str
+    like: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """One printed row. `experiment` is None where nothing in the suite can run it yet (or ever)."""
+    """One row, printed or extra; extra ones come after the printed ones and go on with their numbers.
+
+    experiment: None where nothing in the suite can run it yet (or ever).
+    """
 
     number: int
     experiment: Experiment | None = None
+    extra: Extra | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

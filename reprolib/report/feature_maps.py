@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reprolib.report.pictures import COLOURS, Picture, finish, house_style, new_figure
+from reprolib.report.pictures import COLOURS, Picture, finish, house_style, new_figure, note_height
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,8 @@ class Panel:
 
     low, high: ends of the colour scale, by default the map's own. bar: with a colour bar. numbers: how each number
     is written into its cell, for example "{:.2f}". mark: a cell (column, row) with a ring around it. box: xyxy in
-    pixels of `values`. square: stretched to a square, as RoIAlign does.
+    pixels of `values`. boxes: more of them, each with a text and in a colour of its own. square: stretched to a
+    square, as RoIAlign does.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Panel:
     numbers: str = ""
     mark: tuple[float, float] | None = None
     box: tuple[float, float, float, float] | None = None
+    boxes: Sequence[tuple[str, tuple[float, float, float, float]]] = ()
     square: bool = False
 
 
@@ -41,8 +43,9 @@ def panel_grid(rows: Sequence[Sequence[Panel]], *, title: str = "", note: str = 
     columns = max(map(len, rows))
     tall = max(1 if p.square else p.values.shape[0] / p.values.shape[1] for row in rows for p in row)
     barred = sum(any(panel.bar for panel in row) for row in rows)
-    height = (SIDE * min(tall, 2) + 0.25) * len(rows) + 0.2 * barred + (0.4 if note else 0) + (0.3 if title else 0)
-    figure = new_figure(SIDE * columns + 0.2, height)
+    width = SIDE * columns + 0.2
+    height = (SIDE * min(tall, 2) + 0.25) * len(rows) + 0.2 * barred + note_height(note, width) + (0.3 if title else 0)
+    figure = new_figure(width, height)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for line, row in zip(grid, rows, strict=True):
         for axes in line:
@@ -53,7 +56,7 @@ def panel_grid(rows: Sequence[Sequence[Panel]], *, title: str = "", note: str = 
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    from matplotlib.patches import Circle, Rectangle
+    from matplotlib.patches import Circle
     from matplotlib.ticker import MaxNLocator
 
     height, width = panel.values.shape[:2]
@@ -76,6 +79,19 @@ def _draw(axes: Axes, panel: Panel) -> None:
         ring = Circle(panel.mark, 0.04 * max(height, width), fill=False, color=COLOURS[0], linewidth=1.6)
         axes.add_patch(ring)
     if panel.box:
-        left, top, right, bottom = (side - 0.5 for side in panel.box)  # a pixel's centre is at a whole number
-        edge = {"edgecolor": COLOURS[0], "linewidth": 1.4}
-        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **edge))
+        _draw_box(axes, panel.box, COLOURS[0])
+    for index, (text, box) in enumerate(panel.boxes):
+        colour = COLOURS[index % (len(COLOURS) - 1)]
+        left, top = _draw_box(axes, box, colour)
+        ground = {"facecolor": "black", "alpha": 0.55, "pad": 0.6, "edgecolor": "none"}
+        place = {"ha": "left", "va": "bottom", "clip_on": True, "bbox": ground}
+        axes.text(max(left, 0), max(top, 0.05 * height), text, fontsize=6, color=colour, **place)
+
+
+def _draw_box(axes: Axes, box: Sequence[float], colour: str) -> tuple[float, float]:
+    """Returns its corner at the left and top."""
+    from matplotlib.patches import Rectangle
+
+    left, top, right, bottom = (side - 0.5 for side in box)  # a pixel's centre is at a whole number
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.4))
+    return left, top

@@ -25,45 +25,45 @@ REPORTED, REPRODUCED = "#7F7F7F", COLOURS[1]
 
 
 @house_style
-def ablation_gains(rows: Sequence[JoinedRow], *, metric: str = "segm/AP", title: str = "", note: str = "") -> Picture:
-    """Gain of every ablation row over the table's baseline: reported on the left, reproduced on the right.
+def ablation_gains(
+    rows: Sequence[JoinedRow],
+    *,
+    metric: str = "segm/AP",
+    over: Sequence[int] = (),
+    title: str = "",
+    note: str = "",
+) -> Picture:
+    """Gain of every ablation row over the table's baseline: reported on the left, reproduced beside it.
 
-    Two axes because the levels differ by setting; zero is the baseline in both. Reproduced bars carry their 95%
+    over: numbers of other rows; one more panel each for the reproduced gains over it. Every panel has its own axis
+    because the levels differ by setting; zero is the row that is compared with. Reproduced bars carry their 95%
     interval where there are several seeds. Raises NothingToDraw where the table is no ablation.
     """
-    shown = [row for row in rows if (cell := row.cell(metric)) and cell.delta_reported is not None]
-    if not shown:
+    base = next((row for row in rows if row.is_baseline), None)
+    shown = [row for row in rows if row.cell(metric) and row is not base and row.head.row_kind == "ablation"]
+    if base is None or not shown:
         raise NothingToDraw(f"no ablation rows with {metric}")
-    base = next(row for row in rows if row.is_baseline)
+    bases = [base, *(row for row in rows if row.number in over)]
+    figure = new_figure(8.2 + 2.6 * (len(bases) - 1), 1.5 + 0.3 * len(shown))
+    left, *panels = figure.subplots(1, 1 + len(bases), sharey=True)
     theirs = [row.cell(metric).delta_reported for row in shown]
-    ours = [row.cell(metric).delta_reproduced for row in shown]
-    base_values = _known(base, metric)
-    intervals = [difference_interval(_known(row, metric), base_values) for row in shown]
-    figure = new_figure(8.2, 1.5 + 0.3 * len(shown))
-    left, right = figure.subplots(1, 2, sharey=True)
-    places = range(len(shown))
-    left.barh(places, theirs, color=REPORTED, height=0.62)
-    right.barh(places, [value or 0.0 for value in ours], color=REPRODUCED, height=0.62)
-    for place, interval in enumerate(intervals):
-        if interval:
-            right.plot([interval.low, interval.high], [place, place], color="black", linewidth=1.2)
-    _label_bars(left, theirs, [None] * len(shown))
-    _label_bars(right, ours, intervals)
+    _bars(left, theirs, [None] * len(shown), colour=REPORTED, missing="not printed")
     names = [
-        f"{row.number}  {what_differs(row, base, rows)}" + (" ?" if row.head.components is None else "")
+        f"{row.number}  {row.head.method if row.extra else what_differs(row, base, rows)}"
+        + (" ?" if row.head.components is None else "")
         for row in shown
     ]
-    left.set_yticks(list(places), names)
+    left.set_yticks(range(len(shown)), names)
     left.invert_yaxis()
-    for axes, heading in ((left, "reported"), (right, "reproduced")):
-        axes.axvline(0, color="black", linewidth=0.8)
-        axes.grid(axis="y", visible=False)
-        axes.margins(x=0.22)
-        axes.tick_params(axis="y", length=0)
-        axes.set_title(heading)
-        if heading == "reproduced" and not any(value is not None for value in ours):
+    label = f"gain in {metric_label(metric)} over{' ' if len(bases) == 1 else chr(10)}row {{}}, points"
+    left.set(title="reported", xlabel=label.format(base.number))
+    for axes, other in zip(panels, bases, strict=True):
+        gains = [_gain(row, other, metric) for row in shown]
+        intervals = [difference_interval(_known(row, metric), _known(other, metric)) for row in shown]
+        _bars(axes, gains, intervals, colour=REPRODUCED, missing="not run")
+        axes.set(title="reproduced", xlabel=label.format(other.number))
+        if not any(value is not None for value in gains):
             axes.set_xlim(left.get_xlim())
-        axes.set_xlabel(f"gain in {metric_label(metric)} over row {base.number}, points")
     return finish(figure, title=title, note=note)
 
 
@@ -198,10 +198,15 @@ def _line(axes: Axes, xs: Sequence[float], ys: Sequence[float], index: int, labe
     axes.plot(xs, ys, color=COLOURS[index % len(COLOURS)], linestyle=dashes, linewidth=1.4, label=label)
 
 
-def _label_bars(axes: Axes, values: Sequence[float | None], intervals: Sequence[Interval | None]) -> None:
-    """Write each value beyond its bar and its interval."""
+def _bars(
+    axes: Axes, values: Sequence[float | None], intervals: Sequence[Interval | None], *, colour: str, missing: str
+) -> None:
+    """A bar per gain, its interval, and its value beyond both; `missing` where there is none."""
+    axes.barh(range(len(values)), [value or 0.0 for value in values], color=colour, height=0.62)
     for place, (value, interval) in enumerate(zip(values, intervals, strict=True)):
-        text = "not run" if value is None else f"{value:+.2f}".replace("-", "−")
+        if interval:
+            axes.plot([interval.low, interval.high], [place, place], color="black", linewidth=1.2)
+        text = missing if value is None else f"{value:+.2f}".replace("-", "−")
         left = value is not None and value < 0
         end = value or 0.0
         if interval:
@@ -216,6 +221,10 @@ def _label_bars(axes: Axes, values: Sequence[float | None], intervals: Sequence[
             fontsize=7.5,
             color=GREY if value is None else "black",
         )
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.22)
+    axes.tick_params(axis="y", length=0)
 
 
 def what_differs(row: JoinedRow, base: JoinedRow, rows: Sequence[JoinedRow]) -> str:
@@ -224,6 +233,11 @@ def what_differs(row: JoinedRow, base: JoinedRow, rows: Sequence[JoinedRow]) -> 
     if set(parts) < set(whole):
         return "without " + ", ".join(name for name in whole if name not in parts)
     return " + ".join(parts) or row.head.method
+
+
+def _gain(row: JoinedRow, base: JoinedRow, metric: str) -> float | None:
+    values = [one.cell(metric).reproduced if one.cell(metric) else None for one in (row, base)]
+    return None if None in values else values[0] - values[1]
 
 
 def _known(row: JoinedRow, metric: str) -> dict[int, float]:

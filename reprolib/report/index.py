@@ -23,12 +23,14 @@ Verdicts compare a reproduced with a reported number. They are given per number,
 | not comparable | other data, network size, training length, split or hardware than the publication's |
 | not run | no record yet, or nothing that could run it is built yet |
 | reported only | nothing to implement, or a number that is only quoted |
+
+A row that the publication does not print, marked by a footnote, has `not reported` instead.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """What one rendered table holds: rows and numbers by status and verdict."""
+    """What one rendered table holds of what is printed: rows and numbers by status and verdict."""
 
     table_id: str
     paper: str
@@ -60,7 +62,7 @@ def coverage(tables: Path) -> list[Coverage]:
     found = []
     for path in tables.glob("*.csv"):
         with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+            lines = [line for line in csv.DictReader(file) if line["reported"]]
         status = {line["row"]: line["status"] for line in lines}
         found.append(
             Coverage(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reprolib.experiment import Experiment, Row, Table
 from reprolib.models.systems.inferred import inferred
-from reprolib.papers import catalog
-from reprolib.params import ParamsError, Profile, Run, Scale, resolve
+from reprolib.params import Profile
 from reprolib.report import verdict
-from reprolib.report.reported import Cell, load_table
+from reprolib.report.comparable import MEASURED_BY_CLOCK, why_not_comparable
+from reprolib.report.reported import Cell, load_table, unprinted
 
 # Methods that nothing can run: no text or code to implement from, or old results that are only quoted.
 REPORTED_ONLY_METHODS = frozenset(
@@ -36,15 +35,11 @@ PARAMETERS_COUNTED = {
 }
 
 COUNT_TOLERANCE = {"params_M": 0.005, "flops_G": 0.01}
-MEASURED_BY_CLOCK = frozenset({"time_ms", "fps"})
-
-# Fields of the scale that make a network another network than the published one.
-_SCALE_FIELDS = ("channels", "box_hidden", "norm", "pretrained", "anchor_sizes")
 
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedCell:
-    """One reported number with what was reproduced of it.
+    """One reported number with what was reproduced of it; in a row that is not printed, the latter alone.
 
     values: by seed, in the unit of the reported number; None where the record says that there is no such
     number (for example AP of large objects where there are none). reproduced: their mean. difference: reproduced
@@ -64,10 +59,11 @@ class JoinedCell:
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedRow:
-    """One printed row. status: run, not run, not built yet, or reported only."""
+    """One row. status: run, not run, not built yet, or reported only. extra: whether it is the suite's own."""
 
     number: int
     experiment: Experiment | None
+    extra: bool
     status: str
     is_baseline: bool
     records: tuple[Mapping, ...]
@@ -91,7 +87,7 @@ def join(
     paper: the profile that holds the published recipes, to tell whether a run's scale is the published one.
     """
     reported = load_table(table.paper, table.number)
-    by_row = {row.number: [cell for cell in reported if cell.row == row.number] for row in table.rows}
+    by_row = {row.number: _cells_of(row, reported) for row in table.rows}
     found = {row.number: _records_of(row.experiment, records) for row in table.rows}
     baselines = {row.number: _baseline(by_row, row.number) for row in table.rows}
     joined = []
@@ -104,6 +100,7 @@ def join(
             JoinedRow(
                 number=row.number,
                 experiment=row.experiment,
+                extra=row.extra is not None,
                 status=_status(row, by_row[row.number], found[row.number]),
                 is_baseline=base == row.number,
                 records=found[row.number],
@@ -126,29 +123,12 @@ def main_metrics(rows: list[JoinedRow]) -> list[str]:
     return [name for name in ("segm/AP", "bbox/AP") if name in metrics] or metrics[:5]
 
 
-def why_not_comparable(record: Mapping, cell: Cell, paper: Profile | None) -> list[str]:
-    """Why a record's number says nothing about a reported one; empty where it does."""
-    reasons = []
-    if not record["data"]["exact"]:
-        reasons.append(f"other data ({record['data']['name']} stands in for {record['dataset']})")
-    if cell.split == "test-dev":
-        reasons.append(f"reported on test-dev, run on {record['data']['split']}")
-    if protocol := catalog.other_protocol(cell.paper, cell.table, cell.row):
-        reasons.append(protocol)
-    reasons += _other_scale(record, paper)
-    if cell.metric in MEASURED_BY_CLOCK:
-        reasons.append(f"time on other hardware ({record['speed']['hardware']})")
-    return reasons
-
-
-def published_run(experiment: Experiment, paper: Profile | None) -> Run | None:
-    """The experiment as published, None where the profile of published recipes does not have it."""
-    if paper is None:
-        return None
-    try:
-        return resolve(paper, experiment, 0)
-    except ParamsError:
-        return None
+def _cells_of(row: Row, reported: Sequence[Cell]) -> list[Cell]:
+    """A row's cells as printed; those of an extra row are empty."""
+    if row.extra is None:
+        return [cell for cell in reported if cell.row == row.number]
+    named = {"row": row.number, "method": row.extra.name, "note": row.extra.why}
+    return [unprinted(cell, **named) for cell in reported if cell.row == row.extra.like]
 
 
 def _join_cell(
@@ -177,8 +157,8 @@ def _join_cell(
         cell=cell,
         values=values,
         reproduced=reproduced,
-        difference=None if reproduced is None else reproduced - cell.value,
-        delta_reported=cell.value - base_cell.value if base_cell else None,
+        difference=_minus(reproduced, cell.value),
+        delta_reported=_minus(cell.value, base_cell.value) if base_cell else None,
         delta_reproduced=delta,
         verdict=word,
         reasons=tuple(reasons),
@@ -208,6 +188,8 @@ def _judge(
         return verdict.NOT_RUN, [] if planned else [f"not among the experiments of profile {profile.name}"]
     if not values:
         return verdict.NOT_RUN, [f"{cell.metric} is not measured"]
+    if row.extra is not None:
+        return verdict.NOT_REPORTED, []
     reasons = [reason for record in records for reason in why_not_comparable(record, cell, paper)]
     numbers = {seed: value for seed, value in values.items() if value is not None}
     if not numbers:
@@ -237,6 +219,10 @@ def _judge(
         return verdict.SAME_DIRECTION if assumed and word == verdict.REPRODUCED else word, []
     interval = verdict.t_interval(list(numbers.values()))
     return verdict.judge_value(reported=cell.value, rounding=cell.rounding, interval=interval), []
+
+
+def _minus(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other
 
 
 def _values(cell: Cell | None, records: tuple[Mapping, ...]) -> dict[int, float | None]:
@@ -275,7 +261,7 @@ def _status(row: Row, cells: list[Cell], records: tuple[Mapping, ...]) -> str:
 def _baseline(by_row: Mapping[int, list[Cell]], number: int) -> int | None:
     """The row that an ablation row is compared with: without components, else (removals) with most of them.
 
-    Only rows on the same data set and backbone count. None for rows that are no ablation.
+    Only printed rows on the same data set and backbone count. None for rows that are no ablation.
     """
     head = by_row[number][0]
     if head.row_kind != "ablation":
@@ -284,6 +270,7 @@ def _baseline(by_row: Mapping[int, list[Cell]], number: int) -> int | None:
         other: cells[0]
         for other, cells in by_row.items()
         if cells[0].row_kind == "ablation"
+        and cells[0].printed
         and (cells[0].dataset, cells[0].backbone) == (head.dataset, head.backbone)
         and cells[0].components is not None
     }
@@ -291,34 +278,3 @@ def _baseline(by_row: Mapping[int, list[Cell]], number: int) -> int | None:
     if plain:
         return plain[0]
     return max(peers, key=lambda other: len(peers[other].components or ()), default=None)
-
-
-def _other_scale(record: Mapping, paper: Profile | None) -> list[str]:
-    """How the network or its training differs from the published one, in words."""
-    recipe = record["recipe"]
-    experiment = catalog.all_experiments().get(record["experiment"])
-    run = published_run(experiment, paper) if experiment else None
-    scale = run.scale if run else Scale()
-    published = dataclasses.asdict(dataclasses.replace(scale, backbones={}))
-    reasons = []
-    backbone = recipe.get("backbones", {}).get(record["backbone"], record["backbone"])
-    if backbone != record["backbone"]:
-        reasons.append(f"other backbone ({backbone} stands in for {record['backbone']})")
-    changed = [name for name in _SCALE_FIELDS if _listed(recipe.get(name)) != _listed(published[name])]
-    if changed:
-        reasons.append(f"other scale ({', '.join(name.replace('_', ' ') for name in changed)})")
-    if run:
-        ours, theirs = (_length(recipe), _length(dataclasses.asdict(run.schedule)))
-        if ours and theirs and ours[0] == theirs[0] and ours[1] < 0.9 * theirs[1]:
-            reasons.append(f"shorter training ({ours[1]:,g} of {theirs[1]:,.10g} {ours[0]})")
-    return reasons
-
-
-def _length(schedule: Mapping) -> tuple[str, float] | None:
-    if schedule.get("iterations"):
-        return "images", schedule["iterations"] * schedule["batch_size"]
-    return ("epochs", schedule["epochs"]) if schedule.get("epochs") else None
-
-
-def _listed(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value

@@ -16,7 +16,7 @@ NOTHING = "–"
 NOT_AVAILABLE = "n/a"
 
 # In the order in which the publications' columns stand, and for table headings.
-_IOU_TYPES = {"segm": "mask", "bbox": "box"}
+_IOU_TYPES = {"segm": "mask", "bbox": "box", "boundary": "boundary"}
 _PLAIN_NAMES = {"params_M": "parameters (M)", "flops_G": "FLOPs (G)", "time_ms": "time (ms)", "fps": "images/s"}
 
 
@@ -163,9 +163,9 @@ def _line(
     audit: Mapping,
     rows: Sequence[JoinedRow],
 ) -> tuple[Entry, ...]:
-    marks = ()
+    marks = (notes.number(f"Not printed in the publication. {row.head.note}"),) if row.extra else ()
     if row.head.confidence != "certain":
-        marks = (notes.number(f"{row.head.confidence.capitalize()}: {row.head.note}."),)
+        marks += (notes.number(f"{row.head.confidence.capitalize()}: {row.head.note}."),)
     if assumed := inferred(row.experiment.system if row.experiment else row.head.method):
         marks += (notes.number(f"{assumed}."),)
     for (table, number, metric), text in audit.items():
@@ -211,7 +211,7 @@ def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping) -> list[Entry]:
         ours += f" ({len(cell.values)} seeds)"
     return [
         Entry(ours),
-        Entry(printed.printed, marks),
+        Entry(printed.printed or NOTHING, marks),
         Entry(number_text(cell.difference, decimals, signed=True)),
     ]
 
@@ -222,7 +222,9 @@ def _summary(rows: Sequence[JoinedRow]) -> str:
         count = sum(row.status == status for row in rows)
         if count:
             parts.append(f"{count} {status}")
-    text = f"{len(rows)} rows: {', '.join(parts)}. Metrics: {', '.join(map(metric_label, metrics_of(list(rows))))}."
+    extra = sum(row.extra for row in rows)
+    whole = f"{len(rows)} rows" + (f", {extra} of them not printed" if extra else "")
+    text = f"{whole}: {', '.join(parts)}. Metrics: {', '.join(map(metric_label, metrics_of(list(rows))))}."
     bases = [row.number for row in rows if row.is_baseline]
     if bases:
         text += f" Gains are differences to row {', '.join(map(str, bases))}" + (

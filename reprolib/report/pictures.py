@@ -87,14 +87,22 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def note_height(note: str, width: float) -> float:
+    """The room in inches that `finish` needs for a note below a figure of that width."""
+    return max(0.4, 0.1 + 0.15 * len(_note_lines(note, width))) if note else 0.0
+
+
 def finish(figure: Figure, *, title: str, note: str) -> Picture:
     """Title above, note (for example that a profile is a demo) below, drawn as PNG."""
     if title:
         figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     if note:
-        width = int(figure.get_figwidth() * 17)
-        figure.supxlabel(textwrap.fill(note, width), fontsize=7, color=GREY, x=0.01, ha="left")
+        figure.supxlabel("\n".join(_note_lines(note, figure.get_figwidth())), fontsize=7, color=GREY, x=0.01, ha="left")
     buffer = io.BytesIO()
     # The software's version would change the bytes from one machine to the next.
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return Picture(buffer.getvalue())
+
+
+def _note_lines(note: str, width: float) -> list[str]:
+    return textwrap.wrap(note, int(width * 17))

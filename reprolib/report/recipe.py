@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from reprolib.experiment import Experiment
 from reprolib.params import ParamsError, Profile, Run, resolve
-from reprolib.report.join import JoinedRow, published_run
+from reprolib.report.comparable import published_run
+from reprolib.report.join import JoinedRow
 
 NOT_STATED = "not stated"
 

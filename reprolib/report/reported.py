@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 
@@ -52,7 +52,8 @@ class Cell:
 
     components: the parts that are switched on, as printed; empty for a baseline or a compared method, None
     where the publication does not let one tell. split: "unstated" where the publication does not say.
-    value: as a number; printed: as the publication prints it. unit: %, M, G, ms, fps, count or year.
+    value: as a number; printed: as the publication prints it, with so many decimals. None and empty in a row that the
+    publication does not print (see `unprinted`). unit: %, M, G, ms, fps, count or year.
     row_kind: comparison, ablation, efficiency or dataset. confidence: of the row's method and components
     (certain, inferred, unknown); value_confidence: of this number and its column (certain, inferred,
     label_wrong).
@@ -68,8 +69,9 @@ class Cell:
     components: tuple[str, ...] | None
     is_ours: bool
     metric: str
-    value: float
+    value: float | None
     printed: str
+    decimals: int
     unit: str
     row_kind: str
     method_printed: str
@@ -78,14 +80,16 @@ class Cell:
     note: str
 
     @property
-    def decimals(self) -> int:
-        """Digits after the point as printed."""
-        return len(self.printed.partition(".")[2])
-
-    @property
     def rounding(self) -> float:
         """Half a unit of the last printed digit: the value lies within plus or minus this."""
         return 0.5 * 10.0**-self.decimals
+
+
+def unprinted(cell: Cell, *, row: int, method: str, note: str) -> Cell:
+    """A printed cell's counterpart in a row that the publication does not print: the same but for what is given, and
+    without a number."""
+    certain = {"confidence": "certain", "value_confidence": "certain"}
+    return replace(cell, row=row, method=method, method_printed="", note=note, value=None, printed="", **certain)
 
 
 def table_numbers(paper: str) -> list[int]:
@@ -175,6 +179,7 @@ def _cell(fields: dict[str, str], *, where: str) -> Cell:
         is_ours=fields["is_ours"] == "1",
         value=value,
         printed=fields["value"],
+        decimals=len(fields["value"].partition(".")[2]),
     )
 
 

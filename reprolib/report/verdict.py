@@ -27,6 +27,7 @@ VERDICTS = (
     NOT_RUN,
     REPORTED_ONLY,
 )
+NOT_REPORTED = "not reported"  # no verdict: a row of the suite's own, which the publication does not print
 
 # Two-sided 95% quantiles of Student's t by degrees of freedom.
 _T95 = {

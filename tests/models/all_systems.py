@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 SYSTEMS = "reprolib.models.systems"
 MAI = ("aspp", "nlb", "csab")
 SE = ("carafeb", "fbo", "gcb")
+SEANET = ("biou", "attention", "edge")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,16 @@ ALL = (
             ("-se", SE),
             ("-carafeb", ("carafeb",)),
             ("-fbo+gcb", ("fbo", "gcb")),
+        )
+    ),
+    *(
+        System(id="seanet" + suffix, module="reprolib.papers.seanet.model", switches=switches)
+        for suffix, switches in (
+            ("", {"components": SEANET}),
+            ("-mask_scoring", {"components": SEANET, "host": "mask_scoring_rcnn"}),
+            ("-biou", {"components": ("biou",)}),
+            ("-attention", {"components": ("attention",), "roi_fusion": "single_level"}),
+            ("-concat", {"components": ("attention", "edge"), "edge_fuse": "concat"}),
         )
     ),
 )

@@ -32,6 +32,7 @@ SCALE = Scale(
     rpn_batch=64,
     roi_batch=16,
     detections=8,
+    score_threshold=0.001,  # heads for the focal loss start at 0.01
 )
 THIN = {
     "num_classes": 2,

@@ -85,6 +85,10 @@ COUNTS = {
     ("insight_any_instance-2", 1): Count(44_046_506, "44.05, printed as 44.1", None),
     ("seanet-6", 1): Count(63_167_477),
     ("seanet-6", 2): Count(99_091_640),
+    # Two pairs of RoI convolutions, the centre-ness output and five scales, the scale of an attention.
+    ("seanet-6", 3): Count(57_382_837, "layers that are never used are not built here", 656_384 + 2_305 + 5),
+    ("seanet-6", 4): Count(70_667_575, "layers that are never used are not built here", 656_384 + 1),
+    ("seanet-6", 5): Count(64_226_551, "layers that are never used are not built here", 656_384 + 2_305 + 5 + 1),
 }
 
 

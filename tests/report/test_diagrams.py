@@ -87,6 +87,23 @@ def test_panels_carry_marks_boxes_numbers_and_bars():
     assert panel_grid(rich).png == panel_grid(rich).png
 
 
+def test_several_boxes_have_colours_of_their_own():
+    image = np.zeros((60, 60, 3), dtype=np.uint8)
+    boxes = [("0.91", (5, 10, 30, 40)), ("", (20, 25, 55, 55))]
+    found = pixels(panel_grid([[Panel(title="image", values=image, boxes=boxes)]]))
+    counts = [(abs(found - np.array(colour)).sum(-1) < 30).sum() for colour in ((213, 94, 0), (0, 114, 178))]
+    assert min(counts) > 100
+
+
+def test_a_long_note_below_a_narrow_figure_takes_nothing_from_the_panels():
+    panel = Panel(title="image", values=np.zeros((20, 20, 3), dtype=np.uint8))
+    heights = []
+    for note in ("Short.", "A note that is long. " * 12):
+        dark = (pixels(panel_grid([[panel] * 2, [panel] * 2], note=note)).sum(-1) < 30)[:, :150]
+        heights.append(int(dark[:, 75].sum()))
+    assert heights[1] >= heights[0] - 2
+
+
 def test_rows_that_lack_a_component_are_named_by_it(root):
     rows, _, _ = read_table("mai_se_net-3", "demo", params=root / "params.yaml")
     base = next(row for row in rows if row.is_baseline)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from reprolib.papers import catalog
-from reprolib.report import figures
-from reprolib.report.explain import sorted_values, weight_maps
+from reprolib.report import explain, figures
+from reprolib.report.explain import Curves, curves, dots, sorted_values, weight_maps
 from reprolib.report.pictures import NothingToDraw, draw_or_say, finish, new_figure
 from reprolib.report.tables import read_table
 
@@ -36,6 +36,28 @@ def test_gains_with_and_without_runs(root, record, tmp_path):
     assert picture.png == figures.ablation_gains(rows, title="title", note="note").png
     assert picture.png != empty.png
     assert b"matplotlib" not in picture.png.lower(), "the version would change the bytes"
+
+
+def test_gains_over_another_row(root, record, monkeypatch):
+    """Row 7 of SEANet's table 2 is not printed: it has a reproduced gain, and the others have gains over it."""
+    table = catalog.all_tables()["seanet-2"]
+    for number, value in ((1, 30.0), (2, 33.0), (7, 32.0)):
+        record(table.rows[number - 1].experiment, {"segm/AP": value}, write=True)
+    drawn = []
+
+    def look(figure, *, title, note):
+        texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+        drawn.append(([label.get_text() for label in figure.axes[0].get_yticklabels()], texts))
+        return finish(figure, title=title, note=note)
+
+    monkeypatch.setattr(figures, "finish", look)
+    rows, _, _ = read_table("seanet-2", "demo", params=root / "params.yaml")
+    assert figures.ablation_gains(rows, over=[7]).png
+    ((names, (reported, over_1, over_7)),) = drawn
+    assert names[0] == "2  FCBoxHead+B-IoU" and names[5] == "7  Mask R-CNN + fusion"
+    assert reported == ["+0.20", "+0.40", "+0.50", "+1.00", "+1.20", "not printed", "not printed"]
+    assert (over_1[0], over_1[5], over_1[6]) == ("+3.00", "+2.00", "not run")
+    assert over_7[0] == "+1.00" and over_7[5] == "+0.00"
 
 
 def test_tables_without_ablation_have_no_gains(root):
@@ -115,6 +137,26 @@ def test_maps_and_curves_of_weights():
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     assert weight_maps(image, {"N3": np.full((4, 4), 0.5)}, label="weight").png
     assert sorted_values({"C3": np.linspace(0, 1, 5)}, ylabel="gate").png
+
+
+def test_dots_say_how_far_two_rankings_agree(monkeypatch):
+    """Equal values share a rank, so that their order in the input counts for nothing."""
+    drawn = []
+    monkeypatch.setattr(explain, "finish", lambda figure, **texts: drawn.append(figure) or finish(figure, **texts))
+    scores = np.array([0.9, 0.8, 0.7, 0.6])
+    points = {"same order": (scores, scores**2), "ties": (scores, np.array([0.5, 0.0, 0.0, 0.5]))}
+    assert dots(points, xlabel="score", ylabel="IoU").png
+    assert [axes.get_title().rpartition(" ")[2] for axes in drawn[0].axes] == ["1.00", "0.00"]
+    assert "4 boxes" in drawn[0].axes[0].get_title()
+
+
+def test_curves_are_drawn_over_their_variable(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(explain, "finish", lambda figure, **texts: drawn.append(figure) or finish(figure, **texts))
+    x = np.linspace(-1, 1, 5)
+    assert curves([Curves(xlabel="x", ylabel="y", x=x, lines={"a": x, "b": x**2})] * 2).png
+    assert [[line.get_label() for line in axes.lines] for axes in drawn[0].axes] == [["a", "b"]] * 2
+    assert drawn[0].axes[1].lines[1].get_ydata().tolist() == [1, 0.25, 0, 0.25, 1]
 
 
 def test_nothing_to_draw_is_said_and_not_raised(tmp_path, capsys):

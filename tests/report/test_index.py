@@ -38,5 +38,13 @@ def test_coverage_counts_numbers_by_verdict(root, record):
     assert found.verdicts == {"not comparable": 1, "not run": 83}
 
 
+def test_coverage_is_of_what_is_printed(root, record):
+    table = catalog.all_tables()["seanet-2"]
+    record(table.rows[6].experiment, {"segm/AP": 40.0}, write=True)
+    render("seanet-2", "demo", params=root / "params.yaml")
+    (found,) = coverage(root / "results/demo/tables")
+    assert (found.rows, found.rows_run, found.verdicts) == (6, 0, {"not run": 36})
+
+
 def test_nothing_rendered_yet(root):
     assert "# Results" in write_index(root).read_text()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reprolib.experiment import Row
+from reprolib.experiment import Extra, Row
 from reprolib.papers import catalog
 from reprolib.params import load_profile
 from reprolib.report.join import join, main_metrics
@@ -120,6 +120,27 @@ def test_removals_are_compared_with_the_whole_model(joined):
     assert [row.number for row in rows if row.is_baseline] == [7]
     assert rows[6].cell("segm/AP").delta_reported is None
     assert rows[0].cell("segm/AP").delta_reported < 0
+
+
+def test_a_row_that_is_not_printed_is_measured_and_not_judged(joined, record):
+    own = Row(number=15, experiment=CEM, extra=Extra(name="Mask R-CNN + something", why="To tell it apart.", like=14))
+    table = replace(ABLATION, rows=(*ABLATION.rows, own))
+    records = [record(one, {"segm/AP": ap}, profile="paper") for one, ap in ((BASE, 35.0), (CEM, 36.5))]
+    rows = joined(table, records)
+    extra = rows[14]
+    assert (extra.extra, extra.status, extra.is_baseline) == (True, "run", False)
+    assert (extra.head.method, extra.head.components) == ("Mask R-CNN + something", rows[13].head.components)
+    assert [cell.cell.metric for cell in extra.cells] == [cell.cell.metric for cell in rows[13].cells]
+    cell = extra.cell("segm/AP")
+    assert (cell.cell.value, cell.cell.printed, cell.cell.decimals) == (None, "", 2)
+    assert (cell.reproduced, cell.verdict, cell.reasons) == (36.5, "not reported", ())
+    assert (cell.difference, cell.delta_reported, cell.delta_reproduced) == (None, None, pytest.approx(1.5))
+    assert extra.cell("segm/AP50").verdict == "not run"
+    assert joined(table, [], profile="demo")[14].cell("segm/AP").verdict == "not run"
+    # It is nobody's baseline, though without components it looks like one.
+    plain = replace(own, number=1, extra=replace(own.extra, like=1))
+    first = joined(replace(ABLATION, rows=(plain, *ABLATION.rows[1:])), records)
+    assert not first[0].is_baseline
 
 
 def test_a_foreign_row_is_never_comparable_and_its_neighbours_are(joined, record):

@@ -20,6 +20,7 @@ from reprolib.report.recipe import Recipe
 from reprolib.report.tables import read_table, render
 
 ABLATION = catalog.all_tables()["iemask_rcnn-3"]
+WITH_EXTRA = catalog.all_tables()["seanet-2"]
 METRICS = {f"segm/{name}": 40.0 for name in ("AP", "AP50", "AP75", "APs", "APm")} | {"segm/APl": None}
 
 
@@ -145,6 +146,23 @@ def test_same_records_same_bytes(root, record):
     assert not list((root / "results").rglob("*.part"))
 
 
+def test_a_row_that_is_not_printed_is_marked_and_has_no_reported_numbers(root, record):
+    for row, value in ((WITH_EXTRA.rows[0], 30.0), (WITH_EXTRA.rows[6], 31.5)):
+        record(row.experiment, {"segm/AP": value, "bbox/AP": value}, write=True)
+    markdown_path, csv_path, _ = render("seanet-2", "demo", params=root / "params.yaml")
+    text = markdown_path.read_text()
+    assert "8 rows, 2 of them not printed: 2 run, 6 not run." in text
+    _, *body = grid(text, "row | system | FCBoxHead")
+    fusion, coded = body[6:]
+    assert fusion[:2] == ["7", "Mask R-CNN + fusion"] and fusion[2:5] == ["", "", ""] and coded[2:5] == ["✓"] * 3
+    assert fusion[5:10] == ["31.5", "–", "–", "+1.5", "–"] and fusion[-1] == "not reported"
+    assert coded[-1] == "not run"
+    assert re.search(r"^\| 7<sup>(\d)</sup>.*\n(?s:.*)<sup>\1</sup> Not printed in the publication\. The", text, re.M)
+    lines = [line for line in csv.DictReader(csv_path.read_text().splitlines()) if line["row"] == "7"]
+    assert {(line["reported"], line["difference"], line["gain_reported"]) for line in lines} == {("", "", "")}
+    assert lines[0]["reproduced"] == "31.5" and lines[0]["experiment"] == WITH_EXTRA.rows[6].experiment.id
+
+
 def test_several_seeds_are_all_kept(root, record):
     for seed, value in enumerate((39.0, 40.0, 42.0)):
         record(ABLATION.rows[0].experiment, METRICS | {"segm/AP": value}, seed=seed, write=True)
@@ -185,6 +203,7 @@ def test_special_characters_are_escaped(root):
         ("segm/AP/car", "mask AP car"),
         ("params_M", "parameters (M)"),
         ("trimap_accuracy/8", "trimap accuracy 8 px"),
+        ("boundary/AP75", "boundary AP75"),
         ("dataset/train_images", "train images"),
     ],
 )

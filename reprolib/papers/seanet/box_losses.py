@@ -1,0 +1,66 @@
+"""Losses of the fully convolutional box head (paper section 3.3, spec section 2.3).
+
+All are scalars, and zero with a zero gradient where there is nothing to learn from.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
+
+SMALLEST = 1e-6
+
+
+def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Focal loss over all locations and classes, divided by the number of positive locations plus that of RoIs.
+
+    logits: [R,P,K]. labels: [R,P], 0 = background, else 1..K.
+    """
+    wanted = F.one_hot(labels, 1 + logits.shape[-1])[..., 1:].to(logits)
+    count = (labels > 0).sum() + len(labels)
+    return sigmoid_focal_loss(logits, wanted, alpha=0.25, gamma=2, reduction="sum") / count.clamp(min=1)
+
+
+def paired_giou(boxes: Tensor, others: Tensor) -> Tensor:
+    """boxes and others [N,4] xyxy -> the generalised IoU [N] in -1..1 of each pair; differentiable."""
+    return 1 - generalized_box_iou_loss(boxes, others)
+
+
+def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """boxes and others [N,4] xyxy -> the IoU [N] in 0..1 of each pair; differentiable."""
+    sides = torch.min(boxes[:, 2:], others[:, 2:]) - torch.max(boxes[:, :2], others[:, :2])
+    shared = sides.clamp(min=0).prod(dim=-1)
+    areas = [(box[:, 2:] - box[:, :2]).prod(dim=-1) for box in (boxes, others)]
+    return shared / (areas[0] + areas[1] - shared).clamp(min=SMALLEST)
+
+
+def box_loss(boxes: Tensor, wanted: Tensor, *, clamp: str) -> Tensor:
+    """Mean of -ln((GIoU + 1) / 2), Eq. 5, over positive locations' boxes and instances [N,4].
+
+    clamp: what stays above 1e-6, `half` for the logarithm's argument or, as in the code, `giou` for GIoU itself; the
+    loss is then at most ln 2, and boxes of negative GIoU learn nothing.
+    """
+    if not len(boxes):
+        return boxes.sum() * 0
+    giou = paired_giou(boxes, wanted)
+    if clamp == "giou":
+        giou = giou.clamp(min=SMALLEST)
+    return -((giou + 1) / 2).clamp(min=SMALLEST).log().mean()
+
+
+def iou_targets(boxes: Tensor, wanted: Tensor, *, kind: str) -> Tensor:
+    """What the IoU branch should say of predicted boxes [N,4] and their instances [N,4]: [N].
+
+    kind: giou (-1..1, the paper), clamped_giou (0..1; the code up to its lower end of 1e-6) or iou.
+    """
+    if kind == "iou":
+        return paired_iou(boxes, wanted)
+    giou = paired_giou(boxes, wanted)
+    return giou.clamp(0, 1) if kind == "clamped_giou" else giou
+
+
+def iou_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared error of the IoU [N] predicted at positive locations."""
+    return F.mse_loss(predicted, wanted) if len(predicted) else predicted.sum() * 0
