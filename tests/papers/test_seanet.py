@@ -196,16 +196,17 @@ def test_the_boxes_of_the_convolutional_head_alone_have_its_nms_threshold():
 
 def test_variants():
     spec, code = (resolve_switches(COMPONENTS, pretrained=True, variant=name) for name in ("spec", "code"))
-    assert spec == Switches(reg_parametrization="exp_pixels")
+    assert spec == Switches(reg_parametrization="exp_pixels", tower_init="normal")
     assert (code.iou_act, code.giou_clamp, code.edge_weight, code.select) == ("code", "giou", "const5", "class_first")
     assert code.floor_points and not code.detach_iou_target and code.roi_fusion == "all_level_concat"
     changed = resolve_switches(COMPONENTS, pretrained=False, variant="code", edge_weight="formula_roi")
     assert dataclasses.replace(changed, edge_weight="const5") == code
 
 
-def test_distances_in_pixels_only_from_pretrained_weights():
-    chosen = [resolve_switches((), pretrained=on).reg_parametrization for on in (True, False)]
-    assert chosen == ["exp_pixels", "exp_times_half"]
+def test_distances_in_pixels_and_small_towers_only_from_pretrained_weights():
+    chosen = [resolve_switches((), pretrained=on) for on in (True, False)]
+    assert [one.reg_parametrization for one in chosen] == ["exp_pixels", "exp_times_half"]
+    assert [one.tower_init for one in chosen] == ["normal", "kaiming"]
     assert thin().roi_heads.box_stage.switches.reg_parametrization == "exp_times_half"
     assert resolve_switches((), pretrained=False, reg_parametrization="exp_pixels").reg_parametrization == "exp_pixels"
 

@@ -23,6 +23,7 @@ BOX_SWITCHES = [
     {},
     {"variant": "code"},
     {"reg_parametrization": "exp_pixels"},
+    {"tower_init": "normal"},
     {"floor_points": True},
     {"loc_assign": "any_gt"},
     {"giou_clamp": "giou"},
@@ -37,7 +38,7 @@ BOX_SWITCHES = [
 
 
 def switches(**changes):
-    """exp_times_half unless changed."""
+    """As from scratch unless changed."""
     return resolve_switches(("biou",), pretrained=False, **changes)
 
 
@@ -119,6 +120,13 @@ def test_parameters_of_the_published_head():
 def test_thin_towers_keep_groups_of_eight_channels(channels, groups):
     head = FullyConvolutionalBoxHead(channels, num_classes=2)
     assert {m.num_groups for m in head.modules() if isinstance(m, nn.GroupNorm)} == {groups}
+
+
+@pytest.mark.parametrize(("init", "deviation"), [("normal", 0.01), ("kaiming", math.sqrt(2 / (64 * 9)))])
+def test_towers_start_at_the_deviation_that_the_switch_names(init, deviation):
+    head = FullyConvolutionalBoxHead(64, num_classes=2, tower_init=init)
+    found = [conv.weight.std().item() for conv in head.box_tower if isinstance(conv, nn.Conv2d)]
+    assert found == pytest.approx([deviation] * 4, rel=0.05)
 
 
 def test_classes_start_at_one_percent_and_distances_at_one():

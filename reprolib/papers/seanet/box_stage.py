@@ -11,7 +11,7 @@ from reprolib.models.samples import Samples
 from reprolib.papers.seanet.box_head import BoxOutputs, FullyConvolutionalBoxHead
 from reprolib.papers.seanet.box_losses import box_loss, class_loss, iou_loss, iou_targets
 from reprolib.papers.seanet.locations import decode, location_targets, locations
-from reprolib.papers.seanet.switches import Switches
+from reprolib.papers.seanet.switches import CHOICES, DECIDED, Switches
 from reprolib.params import Scale
 
 IOU_WEIGHT = 0.5  # lambda 3; lambda 1 and 2 are 1
@@ -23,15 +23,15 @@ LARGEST_EXPONENT = math.log(1e6)
 class FullyConvolutionalBoxStage(nn.Module):
     """RoI features [R,C,m,m] -> `BoxOutputs`, their losses and boxes (paper sections 3.1 and 3.3).
 
-    head: RoI features -> `BoxOutputs`. switches: the box head's; `reg_parametrization` must be decided, else
-    ValueError.
+    head: RoI features -> `BoxOutputs`. switches: the box head's; no `auto` may be left, else ValueError.
     """
 
     def __init__(self, *, head: nn.Module, switches: Switches) -> None:
         super().__init__()
-        if switches.reg_parametrization == "auto":
+        undecided = [name for name, *_ in DECIDED if getattr(switches, name) == "auto"]
+        if undecided:
             raise ValueError(
-                "reg_parametrization 'auto' is undecided here: give exp_pixels or exp_times_half, or take the"
+                f"{undecided[0]} 'auto' is undecided here: give {' or '.join(CHOICES[undecided[0]][1:])}, or take the"
                 " switches from resolve_switches"
             )
         self.head, self.switches = head, switches
@@ -100,6 +100,9 @@ def select(classes: Tensor, iou: Tensor, *, class_first: bool) -> Tensor:
 def fully_convolutional_box_stage(*, num_classes: int, scale: Scale, switches: Switches) -> FullyConvolutionalBoxStage:
     """The stage for RoI features [R,scale.channels,7,7]; classes have no background channel."""
     head = FullyConvolutionalBoxHead(
-        scale.channels, num_classes=num_classes, keep_dead_params=switches.count_dead_roi_convs
+        scale.channels,
+        num_classes=num_classes,
+        tower_init=switches.tower_init,
+        keep_dead_params=switches.count_dead_roi_convs,
     )
     return FullyConvolutionalBoxStage(head=head, switches=switches)

@@ -24,7 +24,7 @@ from reprolib.papers.seanet.edges import edge_labels, edge_weights
 from reprolib.papers.seanet.locations import decode
 from reprolib.papers.seanet.mask_attention import EdgeAttentionMaskHead
 from reprolib.papers.seanet.roi_fusion import AllLevelConcat
-from reprolib.papers.seanet.switches import Switches
+from reprolib.papers.seanet.switches import resolve_switches
 
 COMMON = ("C2..C5: backbone", "P2..P6: FPN", "RPN")  # as in Mask R-CNN
 
@@ -227,7 +227,7 @@ def iou_factor_difference(iou: Tensor) -> Difference:
     learned = {"sigmoid_both": iou.logit(), "code": iou}
     factors = []
     for activation, output in learned.items():
-        switches = Switches(reg_parametrization="exp_pixels", iou_act=activation)
+        switches = resolve_switches((), pretrained=True, iou_act=activation)
         stage = FullyConvolutionalBoxStage(head=nn.Identity(), switches=switches)
         factors.append(stage.iou_scores(BoxOutputs(logits=output, exponents=output, iou=output)))
     return Difference(iou, *factors)

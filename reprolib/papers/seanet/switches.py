@@ -10,6 +10,7 @@ CHOICES = {
     "host": ("mask_rcnn", "mask_scoring_rcnn"),
     "roi_fusion": ("all_level_concat", "single_level"),
     "reg_parametrization": ("auto", "exp_pixels", "exp_times_half"),
+    "tower_init": ("auto", "normal", "kaiming"),
     "loc_assign": ("assigned_gt", "any_gt"),
     "giou_clamp": ("half", "giou"),
     "iou_act": ("sigmoid_both", "code", "linear_both"),
@@ -19,11 +20,15 @@ CHOICES = {
     "edge_weight": ("formula_roi", "formula_batch", "const5"),
 }
 
+# Switches whose 'auto' depends on pretraining: what it stands for with it, and without.
+DECIDED = (("reg_parametrization", "exp_pixels", "exp_times_half"), ("tower_init", "normal", "kaiming"))
+
 # What the authors' code computes; where it is silent about a switch the defaults stand for it as well.
 VARIANTS: dict[str, dict[str, object]] = {
     "spec": {},
     "code": {
         "reg_parametrization": "exp_pixels",
+        "tower_init": "normal",
         "floor_points": True,
         "giou_clamp": "giou",
         "detach_iou_target": False,
@@ -42,6 +47,7 @@ class Switches:
     roi_fusion: str = "all_level_concat"  # all_level_concat | single_level: what both RoI extractors read
     count_dead_roi_convs: bool = False  # also register what the code builds and never uses, for table 6's counts
     reg_parametrization: str = "auto"  # exp_pixels | exp_times_half: exp(x) px, or times half the RoI's side
+    tower_init: str = "auto"  # normal | kaiming: the box head's towers start at a deviation of 0.01, or at Kaiming's
     floor_points: bool = False  # locations rounded down to whole pixels, proposals widened to at least one
     loc_assign: str = "assigned_gt"  # assigned_gt | any_gt: whose boxes make a location positive
     giou_clamp: str = "half"  # half | giou: which of (GIoU + 1) / 2 and GIoU the box loss keeps above 1e-6
@@ -72,11 +78,11 @@ class Switches:
 def resolve_switches(
     components: tuple[str, ...], *, pretrained: bool, variant: str = "spec", **changes: object
 ) -> Switches:
-    """The defaults with single switches changed; what it returns never has reg_parametrization 'auto'.
+    """The defaults with single switches changed; what it returns has no 'auto'.
 
     variant: spec, or code for what the authors' code computes; single changes go over it. pretrained: whether the
-    backbone starts from ImageNet; 'auto' is then exp_pixels, else exp_times_half, since the former learns nothing in
-    its first hundreds of steps.
+    backbone starts from ImageNet; 'auto' then stands for what the code has (exp_pixels, normal), else for what learns
+    in a short training from scratch (exp_times_half, kaiming).
 
     Raises ValueError for components, switches and values that do not exist, and for 'edge' without 'attention'.
     Other switches of absent components do nothing, so that ablations can share them.
@@ -92,7 +98,8 @@ def resolve_switches(
     for name in changes:
         if name not in known:
             raise ValueError(f"SEANet has no switch {name!r}; there are variant, {', '.join(known)}")
-    chosen = {"reg_parametrization": "auto"} | VARIANTS[variant] | changes
-    if chosen["reg_parametrization"] == "auto":
-        chosen["reg_parametrization"] = "exp_pixels" if pretrained else "exp_times_half"
+    chosen = VARIANTS[variant] | changes
+    for name, with_pretraining, from_scratch in DECIDED:
+        if chosen.get(name, "auto") == "auto":
+            chosen[name] = with_pretraining if pretrained else from_scratch
     return Switches(**chosen)

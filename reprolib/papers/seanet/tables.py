@@ -49,8 +49,8 @@ BACKBONES = ("resnet50", "resnet101", "resnext101_64x4d")
 (MS_R50, SEANET_MS_R50), (MS_R101, SEANET_MS_R101), (MS_X101, SEANET_MS_X101) = map(mask_scoring, BACKBONES)
 BOX_HEAD, EDGE_ATTENTION = seanet("biou"), seanet("attention", "edge")
 FUSION = seanet()
-# `auto` parametrises the boxes as the code does where a run starts from ImageNet, and trainably where it does not.
-AS_CODED = seanet(*EVERYTHING, variant="code", reg_parametrization="auto")
+# `auto` is what the code does where a run starts from ImageNet, and trainable where it does not.
+AS_CODED = seanet(*EVERYTHING, variant="code", reg_parametrization="auto", tower_init="auto")
 
 # What table 6 calls Cascade Mask R-CNN has the parameters of HTC with its semantic branch, so that stands here, with
 # what MMDetection 1.x builds and never uses.
