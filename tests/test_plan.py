@@ -1,12 +1,14 @@
-"""What a stage depends on besides code: here the data that a table describes."""
+"""What a stage depends on besides code: here the data that a table describes, and records before any."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 
 from reprolib.files import write_json
 from reprolib.params import load_profile
-from reprolib.plan import table_by_id, table_plan
+from reprolib.plan import table_by_id, table_plan, write_plan
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 
@@ -30,3 +32,11 @@ def test_a_table_that_describes_data_follows_their_reports_and_no_other_table_do
         assert describing["fingerprint"] not in seen
         seen.add(describing["fingerprint"])
     assert plan("insight_any_instance-5") == other
+
+
+def test_the_folder_of_the_records_is_there_before_any_run(tmp_path, monkeypatch):
+    shutil.copy(PARAMS, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    none = dataclasses.replace(load_profile("demo"), experiments=(), tables=("insight_any_instance-1",), papers=())
+    assert [path.name for path in write_plan(none)] == ["insight_any_instance-1.json", "report.json"]
+    assert Path("results/demo/records").is_dir()
