@@ -158,6 +158,8 @@ NWPU_VHR10 = Card(
         "no official instance split; publications that split 7:3 do not publish theirs. `split: own`:"
         " reprolib/data/splits/nwpu_vhr10_own_val.txt, 30% of the images of each set of classes; `split: public`:"
         " nwpu_vhr10_public_val.txt, RSPrompter's 520/130",
+        "two images recur with ships pasted in (073 as 286, 288 as 297): split `own` has one of each pair in train and"
+        " one in val",
         "the 150 images without objects are not used",
     ),
 )
