@@ -75,12 +75,15 @@ class Extra:
 class Row:
     """One row, printed or extra; extra ones come after the printed ones and go on with their numbers.
 
-    experiment: None where nothing in the suite can run it yet (or ever).
+    experiment: None where nothing in the suite can run it yet (or ever), and in rows that describe data.
+    dataset: the published data set's key in a row that describes one: its numbers come from the report of the prepared
+    data set, not from a run.
     """
 
     number: int
     experiment: Experiment | None = None
     extra: Extra | None = None
+    dataset: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +100,13 @@ class Table:
         return f"{self.paper}-{self.number}"
 
 
-def rows(count: int, experiments: Mapping[int, Experiment]) -> tuple[Row, ...]:
-    """Rows 1..count of a printed table, with the experiments that reproduce some of them."""
-    outside = [number for number in experiments if not 1 <= number <= count]
+def rows(count: int, found: Mapping[int, Experiment | str]) -> tuple[Row, ...]:
+    """Rows 1..count of a printed table, with what reproduces some of them: an experiment, or the data set described."""
+    outside = [number for number in found if not 1 <= number <= count]
     if outside:
         raise ValueError(f"experiments are given for rows {outside}, but the table has rows 1 to {count}")
-    return tuple(Row(number=number, experiment=experiments.get(number)) for number in range(1, count + 1))
+    return tuple(_row(number, found.get(number)) for number in range(1, count + 1))
+
+
+def _row(number: int, what: Experiment | str | None) -> Row:
+    return Row(number=number, dataset=what) if isinstance(what, str) else Row(number=number, experiment=what)

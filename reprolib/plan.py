@@ -20,6 +20,7 @@ from reprolib.files import write_json
 from reprolib.fingerprint import PACKAGE, code_hashes, digest, libraries
 from reprolib.papers.catalog import all_experiments, all_tables
 from reprolib.params import ParamsError, Profile, Run, load_profile, resolve
+from reprolib.report.described import prepared_name, read_reports
 
 TRAIN_ENTRIES = ("reprolib.runs.build", "reprolib.runs.training")
 EVALUATE_ENTRIES = ("reprolib.runs.build", "reprolib.runs.evaluation")
@@ -101,16 +102,26 @@ def evaluate_plan(run: Run, *, data_fingerprint: str) -> dict[str, object]:
 
 
 def table_plan(profile: Profile, paper_profile: Profile, table: Table) -> dict[str, object]:
-    """What a rendered table depends on besides the records; the published recipes are those of `paper_profile`."""
+    """What a rendered table depends on besides the records; the published recipes are those of `paper_profile`.
+
+    The data sets that its rows describe are in it by the hash of their reports, None where there is none.
+    """
     folder = PACKAGE / "papers" / table.paper
     return _with_fingerprint(
         {
             "table": table.id,
             "profiles": [_plain(profile), _plain(paper_profile)],
             "files": _file_hashes([folder / "reported" / f"table_{table.number}.csv", folder / "card.md"]),
+            "data": _described(profile, table),
             "code": code_hashes([*TABLE_ENTRIES, f"reprolib.papers.{table.paper}.tables"]),
         }
     )
+
+
+def _described(profile: Profile, table: Table) -> dict[str, str | None]:
+    names = {prepared_name(profile, row.dataset) for row in table.rows if row.dataset}
+    reports = read_reports(profile.results / "data") if names else {}
+    return {name: digest(reports[name]) if name in reports else None for name in sorted(names)}
 
 
 def paper_plan(profile: Profile, paper: str) -> dict[str, object]:
@@ -158,6 +169,8 @@ def write_plan(profile: Profile) -> list[Path]:
     for paper in profile.papers:
         values[folder / "papers" / f"{paper}.json"] = paper_plan(profile, paper)
     values[folder / "report.json"] = report_plan()
+    # The stages of tables depend on this folder: there too before any run, for tables that describe data.
+    (profile.results / "records").mkdir(parents=True, exist_ok=True)
     for path, value in values.items():
         write_json(path, value)
     for path in set(folder.rglob("*.json")) - set(values):

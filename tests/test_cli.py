@@ -73,7 +73,7 @@ def test_describe_takes_an_input_size(capsys):
         (["describe", "coco-maskrcnn_r50"], "did you mean coco-mask_rcnn_r50"),
         (["describe", "coco-mask_rcnn_r50", "--input", "800"], "HEIGHTxWIDTH"),
         (["describe", FULL, "--switch", "gim=1"], "no switch 'gim'"),
-        (["describe", "coco-mask_rcnn_r50", "--profile", "big"], "there are demo, reference, paper"),
+        (["describe", "coco-mask_rcnn_r50", "--profile", "big"], "there are demo, reference, reference_cpu, paper"),
         (["tables", "iemask-3"], "iemask_rcnn"),
         (["notebook", "notebooks/no.ipynb", "out.ipynb"], "not found"),
         (["notebook", "notebooks/train.ipynb", "out.ipynb", "profile"], "name=value"),

@@ -32,6 +32,26 @@ def test_every_profile_resolves_all_it_runs(name):
     assert set(profile.papers) == set(papers())
 
 
+def test_the_reference_reads_nwpu_vhr10_itself():
+    for name in ("reference", "reference_cpu"):
+        profile = load_profile(name, path=PARAMS)
+        run = resolve(profile, experiment_by_id("nwpu_vhr10-cascade_mask_rcnn_r50"), 0)
+        assert run.exact_data and run.dataset in profile.data and not run.scale.pretrained
+        assert run.schedule.batch_size * run.schedule.iterations > 4 * 455  # some epochs
+
+
+def test_the_reference_on_a_cpu_is_one_papers_tables_of_one_data_set():
+    profile = load_profile("reference_cpu", path=PARAMS)
+    assert profile.data == ("nwpu_vhr10",)
+    for name in profile.experiments:
+        run = resolve(profile, experiment_by_id(name), 0)
+        assert run.exact_data and run.schedule.cpu_threads == 1
+    shown = {row.experiment.id for name in profile.tables for row in all_tables()[name].rows if row.experiment}
+    assert set(profile.experiments) <= shown
+    assert {table_by_id(name).paper for name in profile.tables} == set(profile.papers)
+    assert str(run.schedule.iterations) in profile.note.replace(",", "")
+
+
 def test_every_experiment_of_every_paper_has_a_published_recipe():
     profile = load_profile("paper", path=PARAMS)
     for experiment in all_experiments().values():
@@ -75,7 +95,7 @@ def test_mistakes_are_named(tmp_path, change, message):
 
 
 def test_unknown_profile_names_the_known_ones():
-    with pytest.raises(ParamsError, match="there are demo, reference, paper"):
+    with pytest.raises(ParamsError, match="there are demo, reference, reference_cpu, paper"):
         load_profile("papr", path=PARAMS)
 
 

@@ -46,7 +46,7 @@ MICRO = {
     },
     "data": ["street"],
     "experiments": [PLAIN, CHANNELS],
-    "tables": ["iemask_rcnn-3"],
+    "tables": ["iemask_rcnn-3", "insight_any_instance-1"],
     "papers": ["iemask_rcnn"],
 }
 
@@ -131,6 +131,14 @@ def test_the_table_holds_both_runs_beside_the_reported_numbers(clone):
         assert record["training"]["iterations"] == 2 and record["data"]["exact"] is False
         assert f"{record['metrics']['segm/AP']:.2f}" in table
     assert "iemask_rcnn-3" in (clone.path / "results/README.md").read_text()
+
+
+def test_the_table_that_describes_data_holds_what_the_report_says(clone):
+    shares = json.loads((clone.path / "results/micro/data/street.json").read_text())["foreground_ratio_share"]
+    assert sum(shares.values()) == pytest.approx(100)
+    table = (clone.path / "results/micro/tables/insight_any_instance-1.md").read_text()
+    row = next(line for line in table.splitlines() if line.startswith("| 1 | COCO |"))
+    assert [cell.strip() for cell in row.split("|")][3:12:3] == [f"{share:.1f}" for share in shares.values()]
 
 
 def test_notebooks_are_executed_copies(clone):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
-from reprolib.data import bbbc038
+from reprolib.data import bbbc038, nwpu_vhr10
 from reprolib.data.card import Card
 from reprolib.data.cards import CARDS
 from reprolib.data.download import download
@@ -49,6 +49,8 @@ def prepare(name: str, options: Mapping[str, object], *, root: Path = Path("data
     options by name:
     - sar_ships, aerial, street (generated): train, val (numbers of images), size (px), seed.
     - bbbc038: archive (path or URL of the zip); the card's URL where none is given.
+    - nwpu_vhr10: archive (path or URL of the zip, or a folder of its files), annotations (path or URL of the JSON; by
+      default the archive's own, else the card's URL), split (`own`, 455/195, the default, or `public`, 520/130).
     - any name with `kind: coco_folder`: train_images, train_annotations, val_images, val_annotations (paths); read
       where they are. Optional: train_semantic, a folder of class maps for HTC's and SCNet's semantic branch.
 
@@ -67,6 +69,8 @@ def prepare(name: str, options: Mapping[str, object], *, root: Path = Path("data
         return _scenes(name, given, root=root)
     if name == "bbbc038":
         return _bbbc038(given, root=root)
+    if name == "nwpu_vhr10":
+        return _nwpu_vhr10(given, root=root)
     if name in CARDS:
         raise DataError(f"data set {name}: {CARDS[name].how_to} Then set its options to {{{FOLDER_HINT}}}")
     raise DataError(f"data set {name!r} is unknown; known are {', '.join(CARDS)}, and any name with {{{FOLDER_HINT}}}")
@@ -99,23 +103,44 @@ def _scenes(name: str, options: dict, *, root: Path) -> Prepared:
 
 
 def _bbbc038(options: dict, *, root: Path) -> Prepared:
-    name, card = "bbbc038", CARDS["bbbc038"]
+    name = "bbbc038"
     _refuse_unknown(name, options, known=("archive",))
-    archive = str(options.get("archive") or card.files[0].url)
+    archive = str(options.get("archive") or CARDS[name].files[0].url)
     folder = root / name
     contents = bbbc038.corrected()
     with _lock(root, name):
         if not bbbc038.is_prepared(folder, contents=contents):
-            if archive.startswith(("http://", "https://")):
-                path = download(archive, root / "downloads" / "bbbc038_stage1.zip")
-            else:
-                path = Path(archive)
+            path = _fetched(archive, root / "downloads" / "bbbc038_stage1.zip")
             bbbc038.convert(path, folder, contents=contents)
-    splits = {
-        split: Split(images=folder / "images", annotations=folder / "annotations" / f"{split}.json")
-        for split in ("train", "val")
-    }
-    return Prepared(name=name, splits=splits, card=card)
+    return _converted(name, images=folder / "images", annotations=folder / "annotations")
+
+
+def _nwpu_vhr10(options: dict, *, root: Path) -> Prepared:
+    name, (images, labels) = "nwpu_vhr10", CARDS["nwpu_vhr10"].files
+    _refuse_unknown(name, options, known=("archive", "annotations", "split"))
+    split = options.get("split", nwpu_vhr10.SPLITS[0])
+    if split not in nwpu_vhr10.SPLITS:
+        raise DataError(f"data set {name}: split {split!r} is unknown; known are {', '.join(nwpu_vhr10.SPLITS)}")
+    folder = root / name
+    contents = nwpu_vhr10.published()
+    with _lock(root, name):
+        if not nwpu_vhr10.is_prepared(folder, contents=contents):
+            path = _fetched(str(options.get("archive") or images.url), root / "downloads" / "nwpu_vhr10.zip")
+            given = str(options.get("annotations") or ("" if nwpu_vhr10.holds_annotations(path) else labels.url))
+            target = root / "downloads" / "nwpu_vhr10_annotations.json"
+            annotations = _fetched(given, target, sha256=labels.sha256) if given else None
+            nwpu_vhr10.convert(path, folder, contents=contents, annotations=annotations)
+    return _converted(name, images=folder / "images", annotations=folder / "annotations" / split)
+
+
+def _fetched(place: str, target: Path, **checks: str) -> Path:
+    """Where the file of a path or URL lies; a URL is fetched to `target`, and checked as `download` does."""
+    return download(place, target, **checks) if place.startswith(("http://", "https://")) else Path(place)
+
+
+def _converted(name: str, *, images: Path, annotations: Path) -> Prepared:
+    splits = {s: Split(images=images, annotations=annotations / f"{s}.json") for s in ("train", "val")}
+    return Prepared(name=name, splits=splits, card=CARDS[name])
 
 
 def _coco_folder(name: str, options: dict) -> Prepared:

@@ -10,15 +10,26 @@ from pathlib import Path
 from reprolib.data import masks
 from reprolib.data.catalog import Prepared
 from reprolib.data.document import file_name, read_document
+from reprolib.data.foreground import count_by_band, shares
 from reprolib.data.lint import SIZE_CLASSES, lint, size_class
+
+# Field with the images of a split by foreground ratio -> field with their shares in the whole data set.
+BY_RATIO = {
+    "images_by_foreground_ratio": "foreground_ratio_share",
+    "images_by_foreground_ratio_by_area": "foreground_ratio_share_by_area",
+}
 
 
 def data_report(prepared: Prepared) -> dict:
-    """Per split images, instances (crowds apart), classes, size classes, share of foreground pixels, lint
-    findings and fingerprint; and one fingerprint over all splits.
+    """Per split images, instances (crowds apart), classes, size classes, share of foreground pixels, numbers of images
+    by foreground ratio, lint findings and fingerprint; over all splits one fingerprint and the shares of images by
+    foreground ratio, in percent.
 
-    Where the lint finds errors, the description stops there for that split: its counts are null. Raises
-    nothing.
+    The foreground of an image are the pixels that at least one instance covers. `..._by_area` takes the sum of the
+    JSON's `area` in its place, which differs where instances overlap and where a source counts areas its own way.
+
+    Where the lint finds errors, the description stops there for that split: its counts are null, and so are the
+    shares. Raises nothing.
     """
     splits = {}
     for name, split in prepared.splits.items():
@@ -33,6 +44,7 @@ def data_report(prepared: Prepared) -> dict:
             "classes": None,
             "size_classes": None,
             "foreground": None,
+            **dict.fromkeys(BY_RATIO),
         }
         if not found.errors:
             entry |= _describe(read_document(split.annotations))
@@ -44,6 +56,7 @@ def data_report(prepared: Prepared) -> dict:
         "title": prepared.card.title,
         "licence": prepared.card.licence,
         "fingerprint": hashlib.sha256(together.encode()).hexdigest(),
+        **{share: _shares([entry[count] for entry in splits.values()]) for count, share in BY_RATIO.items()},
         "splits": splits,
     }
 
@@ -62,10 +75,15 @@ def fingerprint(annotations: Path, images: Path) -> str:
     return digest.hexdigest()
 
 
+def _shares(counts: list[dict[str, int] | None]) -> dict[str, float] | None:
+    return None if None in counts else shares(counts)
+
+
 def _describe(document: dict) -> dict:
     names = {category["id"]: category["name"] for category in document["categories"]}
     instances, sizes, crowds = Counter(dict.fromkeys(names.values(), 0)), Counter(), 0
     rles: dict[int, list] = {image["id"]: [] for image in document["images"]}
+    stated = dict.fromkeys(rles, 0.0)  # sum of the JSON's areas
     pixels_of = {image["id"]: (image["height"], image["width"]) for image in document["images"]}
     for annotation in document["annotations"]:
         if annotation.get("iscrowd"):
@@ -77,13 +95,18 @@ def _describe(document: dict) -> dict:
             continue
         rles[annotation["image_id"]].append(rle)
         instances[names[annotation["category_id"]]] += 1
-        sizes[size_class(area if annotation.get("area") is None else annotation["area"])] += 1
-    covered = sum(masks.count_foreground(group) for group in rles.values())
+        area = area if annotation.get("area") is None else annotation["area"]
+        stated[annotation["image_id"]] += area
+        sizes[size_class(area)] += 1
+    covered = {number: masks.count_foreground(group) for number, group in rles.items()}
+    whole = {number: height * width for number, (height, width) in pixels_of.items()}
     return {
         "images": len(document["images"]),
         "instances": sum(instances.values()),
         "crowds": crowds,
         "classes": dict(instances),
         "size_classes": {name: sizes[name] for name in SIZE_CLASSES},
-        "foreground": covered / sum(height * width for height, width in pixels_of.values()),
+        "foreground": sum(covered.values()) / sum(whole.values()),
+        "images_by_foreground_ratio": count_by_band(covered[number] / whole[number] for number in whole),
+        "images_by_foreground_ratio_by_area": count_by_band(stated[number] / whole[number] for number in whole),
     }

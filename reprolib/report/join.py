@@ -5,11 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from reprolib.experiment import Experiment, Row, Table
 from reprolib.models.systems.inferred import inferred
 from reprolib.params import Profile
-from reprolib.report import verdict
+from reprolib.report import described, verdict
 from reprolib.report.comparable import MEASURED_BY_CLOCK, why_not_comparable
 from reprolib.report.reported import Cell, load_table, unprinted
 
@@ -59,7 +60,8 @@ class JoinedCell:
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedRow:
-    """One row. status: run, not run, not built yet, or reported only. extra: whether it is the suite's own."""
+    """One row. status: run, not run, not built yet, or reported only; `run` of a row that describes data says that
+    there is a report. extra: whether it is the suite's own."""
 
     number: int
     experiment: Experiment | None
@@ -80,9 +82,14 @@ class JoinedRow:
 
 
 def join(
-    table: Table, records: Mapping[str, Mapping], profile: Profile, *, paper: Profile | None = None
+    table: Table,
+    records: Mapping[str, Mapping],
+    profile: Profile,
+    *,
+    paper: Profile | None = None,
+    reports: Mapping[str, Mapping] = MappingProxyType({}),
 ) -> list[JoinedRow]:
-    """Join one table with a profile's records (by run id).
+    """Join one table with a profile's records (by run id) and reports on data (by prepared data set).
 
     paper: the profile that holds the published recipes, to tell whether a run's scale is the published one.
     """
@@ -93,15 +100,18 @@ def join(
     joined = []
     for row in table.rows:
         base = baselines[row.number]
-        cells = [
-            _join_cell(cell, row, found, by_row, base, profile=profile, paper=paper) for cell in by_row[row.number]
-        ]
+        if row.dataset:
+            cells = [_describe(cell, row.dataset, profile, reports) for cell in by_row[row.number]]
+        else:
+            cells = [
+                _join_cell(cell, row, found, by_row, base, profile=profile, paper=paper) for cell in by_row[row.number]
+            ]
         joined.append(
             JoinedRow(
                 number=row.number,
                 experiment=row.experiment,
                 extra=row.extra is not None,
-                status=_status(row, by_row[row.number], found[row.number]),
+                status=_status(row, cells, found[row.number]),
                 is_baseline=base == row.number,
                 records=found[row.number],
                 cells=tuple(cells),
@@ -162,6 +172,21 @@ def _join_cell(
         delta_reproduced=delta,
         verdict=word,
         reasons=tuple(reasons),
+    )
+
+
+def _describe(cell: Cell, dataset: str, profile: Profile, reports: Mapping[str, Mapping]) -> JoinedCell:
+    """The cell of a row that describes a published data set; `values`, which go by seed, are empty."""
+    value, word, reasons = described.judge(cell, dataset, profile, reports)
+    return JoinedCell(
+        cell=cell,
+        values={},
+        reproduced=value,
+        difference=_minus(value, cell.value),
+        delta_reported=None,
+        delta_reproduced=None,
+        verdict=word,
+        reasons=reasons,
     )
 
 
@@ -250,8 +275,10 @@ def _records_of(experiment: Experiment | None, records: Mapping[str, Mapping]) -
     return tuple(sorted(found, key=lambda record: record["seed"]))
 
 
-def _status(row: Row, cells: list[Cell], records: tuple[Mapping, ...]) -> str:
-    if cells[0].row_kind == "dataset" or cells[0].method in REPORTED_ONLY_METHODS:
+def _status(row: Row, cells: Sequence[JoinedCell], records: tuple[Mapping, ...]) -> str:
+    if row.dataset:
+        return "run" if any(joined.reproduced is not None for joined in cells) else "not run"
+    if cells[0].cell.row_kind == "dataset" or cells[0].cell.method in REPORTED_ONLY_METHODS:
         return "reported only"
     if row.experiment is None:
         return "not built yet"

@@ -9,6 +9,7 @@ from reprolib.experiment import Table
 from reprolib.files import write_atomic
 from reprolib.papers import catalog
 from reprolib.params import Profile, load_profile
+from reprolib.report.described import read_reports
 from reprolib.report.formats import comma_separated, latex, markdown
 from reprolib.report.join import JoinedRow, join
 from reprolib.report.layout import Sheet, lay_out
@@ -16,10 +17,11 @@ from reprolib.report.recipe import recipes
 
 
 def render(table_id: str, profile_name: str | None = None, *, params: str | Path = "params.yaml") -> list[Path]:
-    """Write `results/<profile>/tables/<table id>.{md,csv,tex}` from the records that exist; returns the paths.
+    """Write `results/<profile>/tables/<table id>.{md,csv,tex}` from the records that exist (in rows that describe data:
+    from the data sets' reports); returns the paths.
 
-    Rows without a record show as not run. Raises KeyError for an unknown table, ParamsError for an unknown
-    profile, RecordError for a record that cannot be read.
+    Rows without a record or report show as not run. Raises KeyError for an unknown table, ParamsError for an unknown
+    profile, RecordError for a record that cannot be read, ValueError for such a report.
     """
     rows, profile, sheet = read_table(table_id, profile_name, params=params)
     folder = Path(params).parent / profile.results / "tables"
@@ -38,13 +40,14 @@ def render(table_id: str, profile_name: str | None = None, *, params: str | Path
 def read_table(
     table_id: str, profile_name: str | None = None, *, params: str | Path = "params.yaml"
 ) -> tuple[list[JoinedRow], Profile, Sheet]:
-    """Join a table with a profile's records: its rows, the profile, and the sheet that `render` writes."""
+    """Join a table with a profile's records and reports: its rows, the profile, and the sheet that `render` writes."""
     table = _table(table_id)
     profile = load_profile(profile_name, path=params)
     # The published recipes are those of the profile `paper`; one place for them.
     paper = profile if profile.name == "paper" else load_profile("paper", path=params)
-    records = read_records(Path(params).parent / profile.results / "records")
-    rows = join(table, records, profile, paper=paper)
+    results = Path(params).parent / profile.results
+    records, reports = read_records(results / "records"), read_reports(results / "data")
+    rows = join(table, records, profile, paper=paper, reports=reports)
     return rows, profile, lay_out(table, rows, profile, recipes(rows, profile, paper))
 
 

@@ -181,3 +181,37 @@ def test_a_design_that_is_partly_inferred_is_labelled_and_never_called_reproduce
         ]
         rows = joined(ABLATION if experiment is CEM else ladder, records + gains)
         assert rows[1].cell("segm/AP").verdict == word
+
+
+def report(*shares: float) -> dict:
+    return {"foreground_ratio_share": dict(zip(("[0.0,0.1)", "[0.1,0.2)", "[0.2,1.0]"), shares, strict=True))}
+
+
+def test_a_row_that_describes_data_reads_the_report(root):
+    """Prints 84.1, 14.8 and 1.1 of NWPU VHR-10 (row 2); a number is the same where it rounds to the printed one."""
+    profile = load_profile("paper", path=root / "params.yaml")
+    rows = join(TABLES["insight_any_instance-1"], {}, profile, reports={"nwpu_vhr10": report(84.14, 14.86, 1.0)})
+    assert [row.status for row in rows] == ["not run", "run", "not run"]
+    cells = rows[1].cells
+    assert [cell.verdict for cell in cells] == ["reproduced", "contradicted", "contradicted"]
+    assert [cell.reproduced for cell in cells] == [84.14, 14.86, 1.0] and cells[0].difference == pytest.approx(0.04)
+    assert {cell.reasons for cell in cells} == {()} and not any(cell.values for cell in cells)
+    assert {(cell.verdict, cell.reasons) for cell in rows[0].cells} == {("not run", ("coco is not prepared",))}
+
+
+def test_a_row_that_describes_data_is_not_comparable_where_other_data_are_read(root):
+    profile = load_profile("demo", path=root / "params.yaml")
+    reports = {"street": report(24.5, 20.1, 55.4), "nwpu_vhr10": {"name": "made before there were shares"}}
+    coco, nwpu, _ = join(TABLES["insight_any_instance-1"], {}, profile, reports=reports)
+    assert coco.status == "run" and coco.cells[0].reproduced == 24.5
+    found = {(cell.verdict, cell.reasons) for cell in coco.cells}
+    assert found == {("not comparable", ("other data (street stands in for coco)",))}
+    assert nwpu.status == "not run"
+    assert {cell.reasons for cell in nwpu.cells} == {("the report on nwpu_vhr10 does not have it",)}
+
+
+def test_a_row_that_describes_data_of_another_protocol_is_not_comparable(root, monkeypatch):
+    monkeypatch.setattr(catalog, "other_protocol", lambda paper, number, row: "the test split only" * (row == 2))
+    profile = load_profile("paper", path=root / "params.yaml")
+    row = join(TABLES["insight_any_instance-1"], {}, profile, reports={"nwpu_vhr10": report(84.1, 14.8, 1.1)})[1]
+    assert {(cell.verdict, cell.reasons) for cell in row.cells} == {("not comparable", ("the test split only",))}

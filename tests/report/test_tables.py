@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from reprolib.evaluation.record import RecordError
+from reprolib.files import write_json
 from reprolib.papers import catalog
 from reprolib.params import load_profile
 from reprolib.report.formats import latex, markdown
@@ -235,3 +236,22 @@ def test_an_inferred_design_has_a_footnote(root):
     assert any(sheet.notes[number - 1].startswith("Design inferred: only ResNet-50") for number in line[0].notes)
     others = [line for line in sheet.body if line[0].text == "8"]
     assert not others[0][0].notes
+
+
+def test_a_row_that_describes_data_shows_what_the_report_says(root):
+    name = "foreground_ratio_share"
+    shares = {"[0.0,0.1)": 50.0, "[0.1,0.2)": 24.6789, "[0.2,1.0]": 25.3211}
+    write_json(root / "results" / "demo" / "data" / "street.json", {"name": "street", name: shares})
+    paths = render("insight_any_instance-1", "demo", params=root / "params.yaml")
+    assert "| 1 | COCO | 50.0 | 24.5 | +25.5 | 24.7 | 20.1 | +4.6 | 25.3 | 55.4 | −30.1 | not comparable |" in (
+        paths[0].read_text()
+    )
+    lines = list(csv.DictReader(paths[1].read_text().splitlines()))
+    assert [(line["reproduced"], line["seeds"], line["experiment"]) for line in lines[:2]] == [
+        ("50", "", ""),
+        ("24.6789", "", ""),
+    ]
+    assert {line["verdict"] for line in lines if line["row"] != "1"} == {"not run"}
+    (root / "results" / "demo" / "data" / "street.json").write_text("{")
+    with pytest.raises(ValueError, match=r"data/street\.json: not valid JSON"):
+        render("insight_any_instance-1", "demo", params=root / "params.yaml")

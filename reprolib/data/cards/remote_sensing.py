@@ -105,30 +105,35 @@ NWPU_VHR10 = Card(
     title="NWPU VHR-10, instance annotations",
     licence="images for research use; annotations MIT",
     terms="research use: never share images",
-    size="63 MB of images",
+    size="63 MB of images, 66 MB prepared",
     home="https://github.com/chaozhong2010/VHR-10_dataset_coco",
     citation="Cheng et al., ISPRS Journal 98, 2014 (images); Su et al., IGARSS 2019 (instance annotations)",
     files=(
-        File(name="NWPU VHR-10 dataset.zip", md5="6add6751469c12dd8c8d6223064c6c4d"),
+        File(
+            name="NWPU VHR-10 dataset.zip",
+            url=(
+                "https://hf.co/datasets/isaaccorley/vhr10/resolve/60ecc4be33609184e2224606858cd00b7daba8df/"
+                "NWPU%20VHR-10%20dataset.zip"
+            ),
+            md5="6add6751469c12dd8c8d6223064c6c4d",
+        ),
         File(
             name="annotations.json",
+            url=(
+                "https://raw.githubusercontent.com/chaozhong2010/VHR-10_dataset_coco/"
+                "ce0ba0f5f6a0737031f1cbe05e785ddd5ef05bd7/NWPU%20VHR-10_dataset_coco/annotations.json"
+            ),
             bytes=1_265_416,
             md5="7c76ec50c17a61bb0514050d20f22c08",
             sha256="dde27d9362d9c6aa358a1cab160c9e075e57405d3fe876de049973c6e6150f0e",
         ),
-        File(
-            name="NWPU_instances_train.json",
-            sha256="50b97c1cbdf3baa01ef082068cf9db353a63b27bd79d611c0f66e8dc91b6d54d",
-        ),
-        File(
-            name="NWPU_instances_val.json",
-            sha256="20d8fdb52d2b9e6659635a49490517a97313e96d156ccadd2eb7946e9d53a18b",
-        ),
     ),
     splits={
         "all": {"images": 650, "instances": 3_921},
-        "train": {"images": 520, "instances": 3_178},
-        "val": {"images": 130, "instances": 743},
+        "own train": {"images": 455, "instances": 2_760},
+        "own val": {"images": 195, "instances": 1_161},
+        "public train": {"images": 520, "instances": 3_178},
+        "public val": {"images": 130, "instances": 743},
     },
     classes=(
         "airplane",
@@ -143,12 +148,18 @@ NWPU_VHR10 = Card(
         "vehicle",
     ),
     how_to=(
-        "Fetching NWPU VHR-10 is not automatic yet. Take the 650 images and the JSON of the public 520/130 split from"
-        " https://github.com/KyanChen/RSPrompter (data/NWPU): train_annotations NWPU_instances_train.json,"
-        " val_annotations NWPU_instances_val.json, both image folders the one with 001.jpg to 650.jpg."
+        "Fetched and converted on demand; offline, give the option `archive` with the path of the zip (or of the folder"
+        " that it, or the RAR, unpacks to; data/NWPU of https://github.com/KyanChen/RSPrompter is another) and, where"
+        " annotations.json is not in it, the option `annotations`."
     ),
     notes=(
-        "annotation and image ids start at 0; boxes are 1 px larger than the polygons",
-        "no official instance split; publications that split 7:3 do not publish theirs",
+        "published ids start at 0, boxes are 1 px larger than the polygons, areas 119 px on average (176 of 3,921 then"
+        " have another size class); prepared, ids start at 1, box and area are the mask's",
+        "no official instance split; publications that split 7:3 do not publish theirs. `split: own`:"
+        " reprolib/data/splits/nwpu_vhr10_own_val.txt, 30% of the images of each set of classes; `split: public`:"
+        " nwpu_vhr10_public_val.txt, RSPrompter's 520/130",
+        "two images recur with ships pasted in (073 as 286, 288 as 297): split `own` has one of each pair in train and"
+        " one in val",
+        "the 150 images without objects are not used",
     ),
 )

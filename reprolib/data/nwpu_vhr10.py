@@ -1,0 +1,283 @@
+"""NWPU VHR-10 with instance annotations, from a zip or a folder of its files to COCO format.
+
+The images are the 650 of `positive image set/` (as published) or `images/` (as copied elsewhere), 001.jpg to 650.jpg;
+the annotations are the public `annotations.json`. Images are copied byte for byte. Annotations are numbered from 1,
+since pycocotools takes a match to id 0 for none, and box and area are those of the mask: the published boxes are 1 px
+larger than the polygons, the published areas 119 px on average.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+import shutil
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from reprolib.data.archives import checked_members, open_zip
+from reprolib.data.download import sha256_of
+from reprolib.data.errors import DataError
+from reprolib.files import write_atomic, write_json
+
+VERSION = 1  # raise it when the conversion writes something else: prepared sets are then made again
+IMAGE = re.compile(r"(?:^|/)(?:positive image set|images)/(\d{3}\.jpg)$")
+ANNOTATIONS = "annotations.json"
+SPLITS = ("own", "public")
+VALIDATION_SHARE, VALIDATION_SEED = 0.3, 0
+PROGRESS_IMAGES = 100
+
+Files = Mapping[str, Callable[[], bytes]]  # path in the zip or folder -> its bytes, read when called
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What the source must hold.
+
+    annotations: sha256 of annotations.json. manifest: sha256 over the lines `<sha256>  <name>\\n` of the images, sorted
+    by name, in the copy that is known. validation: by split, the names of the images that are not trained on.
+    """
+
+    images: int
+    annotations: str
+    manifest: str
+    validation: Mapping[str, tuple[str, ...]]
+
+
+@cache
+def published() -> Contents:
+    """The whole set: annotations of chaozhong2010/VHR-10_dataset_coco at commit ce0ba0f5, images as in
+    KyanChen/RSPrompter at commit f4e73c35. Splits: `own`, ours, 455/195; `public`, RSPrompter's, 520/130."""
+    folder = Path(__file__).parent / "splits"
+    return Contents(
+        images=650,
+        annotations="dde27d9362d9c6aa358a1cab160c9e075e57405d3fe876de049973c6e6150f0e",
+        manifest="ef1bfd6f27b5e1e3672e95a733480c5b09084f20a67f59d2343c0b5f5f4583b0",
+        validation={name: tuple((folder / f"nwpu_vhr10_{name}_val.txt").read_text().split()) for name in SPLITS},
+    )
+
+
+def is_prepared(folder: Path, *, contents: Contents) -> bool:
+    """Whether `folder` holds the whole converted set, as this version writes it."""
+    try:
+        marker = json.loads((folder / "prepared.json").read_text())
+        return (
+            marker["version"] == VERSION
+            and marker["validation"] == _plain(contents.validation)
+            and all(sha256_of(folder / name) == digest for name, digest in marker["sha256"].items())
+            and sum(1 for _ in (folder / "images").glob("*.jpg")) == contents.images
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def convert(source: Path, folder: Path, *, contents: Contents, annotations: Path | None = None) -> None:
+    """Write `<folder>/images/<number>.jpg` and, for every split, `<folder>/annotations/<split>/{train,val}.json`;
+    `folder` appears whole or not at all, and replaces what was there.
+
+    source: a zip, or a folder of its files. annotations: annotations.json where it is not in the source. Image ids are
+    the positions from 1 on in the published order, which are the file numbers. Raises DataError when the annotations
+    are not the published ones and when an image is missing, unreadable or not of its size. Images whose bytes differ
+    from the known copy's are taken, and that is printed: whether all archives in circulation hold the same bytes is
+    not known.
+    """
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        with _opened(source) as files:
+            document = _document(source, files, annotations, contents)
+            (part / "images").mkdir(parents=True)
+            _copy_images(source, files, document["images"], part / "images", contents)
+        digests = {}
+        for split, names in contents.validation.items():
+            digests |= _write_split(document, part, split, set(names))
+        marker = {"version": VERSION, "validation": _plain(contents.validation), "sha256": digests}
+        write_json(part / "prepared.json", marker)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise DataError(f"{source}: damaged or unwritable ({error}); fetch it again") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def holds_annotations(source: Path) -> bool:
+    """Whether a zip or folder holds an annotations.json. Raises DataError where there is neither."""
+    with _opened(source) as files:
+        return bool(_named(files, ANNOTATIONS))
+
+
+def choose_validation(classes: Mapping[str, frozenset[str]]) -> list[str]:
+    """How the committed list `splits/nwpu_vhr10_own_val.txt` was drawn: file names, sorted.
+
+    classes: file name -> the classes in that image. Images with the same classes are a stratum; each gives 30% of its
+    images, rounded down, and what is missing to 30% of all comes one by one from the strata with the largest
+    remainder. Within a stratum, and between equal remainders, the order is drawn by hash.
+    """
+    strata: dict[frozenset[str], list[str]] = defaultdict(list)
+    for name in sorted(classes, key=_draw):
+        strata[classes[name]].append(name)
+    shares = {key: VALIDATION_SHARE * len(names) for key, names in strata.items()}
+    room = {key: math.floor(share) for key, share in shares.items()}
+    missing = round(VALIDATION_SHARE * len(classes)) - sum(room.values())
+    by_remainder = sorted(strata, key=lambda key: (room[key] - shares[key], _draw(strata[key][0])))
+    for key in by_remainder[:missing]:
+        room[key] += 1
+    return sorted(name for key, names in strata.items() for name in names[: room[key]])
+
+
+def _draw(name: str) -> str:
+    return hashlib.sha256(f"{VALIDATION_SEED} {name}".encode()).hexdigest()
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Files]:
+    """The files of a zip or of a folder, by their path; a folder's own name, which may be `images`, is part of it."""
+    if source.is_dir():
+        whole = source.resolve()
+        found = sorted(file for pattern in ("*.jpg", ANNOTATIONS) for file in whole.rglob(pattern))
+        yield {file.relative_to(whole.parent).as_posix(): file.read_bytes for file in found}
+        return
+    if source.suffix.lower() == ".rar":
+        raise DataError(f"{source}: RAR archives are not read here; unpack it and give the folder")
+    with open_zip(source) as archive:
+        members = checked_members(archive, max_files=100_000, max_file_bytes=2**27, max_bytes=2**33)
+        yield {member.filename: lambda member=member: archive.read(member) for member in members}
+
+
+def _named(files: Files, name: str) -> list[str]:
+    return [path for path in files if path.rpartition("/")[2] == name]
+
+
+def _document(source: Path, files: Files, annotations: Path | None, contents: Contents) -> dict:
+    """The published annotations, renumbered, with boxes and areas of the masks.
+
+    Whatever passes the checksum is well-formed, which pycocotools relies on.
+    """
+    if annotations is not None:
+        found = {str(annotations): annotations.read_bytes()}
+    else:
+        found = {f"{source}: {path}": files[path]() for path in _named(files, ANNOTATIONS)}
+    text = next((text for text in found.values() if _sha256(text) == contents.annotations), None)
+    if text is None:
+        digests = ", ".join(f"{path} has {_sha256(text)}" for path, text in found.items()) or f"{source} has none"
+        raise DataError(
+            f"{ANNOTATIONS} of sha256 {contents.annotations} is needed, {digests}; see the card of nwpu_vhr10 for where"
+            " to get it, and name it in the option `annotations`"
+        )
+    published = json.loads(text)
+    numbers = {image["id"]: number for number, image in enumerate(published["images"], start=1)}
+    images = [
+        {"id": numbers[image["id"]]} | {key: image[key] for key in ("file_name", "width", "height")}
+        for image in published["images"]
+    ]
+    sizes = {image["id"]: (image["height"], image["width"]) for image in images}
+    return {
+        "info": {
+            "description": "NWPU VHR-10, images for research use; instance annotations MIT",
+            "url": "https://github.com/chaozhong2010/VHR-10_dataset_coco",
+        },
+        "categories": [{key: category[key] for key in ("id", "name")} for category in published["categories"]],
+        "images": images,
+        "annotations": [
+            _annotation(annotation, number=number, image=numbers[annotation["image_id"]], sizes=sizes)
+            for number, annotation in enumerate(published["annotations"], start=1)
+        ],
+    }
+
+
+def _annotation(published: dict, *, number: int, image: int, sizes: Mapping[int, tuple[int, int]]) -> dict:
+    rle = coco_mask.merge(coco_mask.frPyObjects(published["segmentation"], *sizes[image]))
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": published["category_id"],
+        "iscrowd": 0,
+        "bbox": [float(side) for side in coco_mask.toBbox(rle)],
+        "area": int(coco_mask.area(rle)),
+        "segmentation": published["segmentation"],
+    }
+
+
+def _copy_images(source: Path, files: Files, images: list[dict], folder: Path, contents: Contents) -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in files:
+        if match := IMAGE.search(path):
+            places[match[1]].append(path)
+    missing = [image["file_name"] for image in images if not places[image["file_name"]]]
+    if missing:
+        raise DataError(
+            f"{source}: {len(missing)} of {len(images)} images are missing, the first is {missing[0]}; they are looked"
+            " for in `positive image set/` and `images/`, see the card of nwpu_vhr10 for where to get them"
+        )
+    lines = []
+    for number, image in enumerate(sorted(images, key=lambda image: image["file_name"]), start=1):
+        name = image["file_name"]
+        content = files[_only(source, places[name])]()
+        _check_image(content, image, where=f"{source}: {places[name][0]}")
+        write_atomic(folder / name, content)
+        lines.append(f"{_sha256(content)}  {name}\n")
+        if number % PROGRESS_IMAGES == 0 or number == len(images):
+            print(f"nwpu_vhr10: {number} of {len(images)} images copied", flush=True)
+    manifest = _sha256("".join(lines).encode())
+    if manifest != contents.manifest:
+        print(
+            f"nwpu_vhr10: the images have the manifest {manifest}, those of the known copy {contents.manifest}: names"
+            " and sizes in pixels are the same, bytes are not; numbers may differ from those on the known copy",
+            flush=True,
+        )
+
+
+def _only(source: Path, paths: list[str]) -> str:
+    if len(paths) > 1:
+        raise DataError(f"{source}: holds both {paths[0]} and {paths[1]}; give the folder of one copy of the set")
+    return paths[0]
+
+
+def _check_image(content: bytes, image: dict, *, where: str) -> None:
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            opened.load()
+            found = (opened.size, opened.mode)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{where}: unreadable image ({error}); fetch the set again") from None
+    if found != ((image["width"], image["height"]), "RGB"):
+        raise DataError(
+            f"{where}: {found[0][0]} x {found[0][1]} {found[1]}, the annotations belong to an image of"
+            f" {image['width']} x {image['height']} RGB; this is not the published image"
+        )
+
+
+def _write_split(document: dict, folder: Path, split: str, validation: set[str]) -> dict[str, str]:
+    """Write the JSON of one split's two parts; returns their sha256 by name."""
+    unknown = validation - {image["file_name"] for image in document["images"]}
+    if unknown:
+        raise DataError(f"the list of split {split!r} names {len(unknown)} unknown images: {min(unknown)}")
+    digests = {}
+    for side in ("train", "val"):
+        images = [image for image in document["images"] if (image["file_name"] in validation) == (side == "val")]
+        ids = {image["id"] for image in images}
+        annotations = [a for a in document["annotations"] if a["image_id"] in ids]
+        name = f"annotations/{split}/{side}.json"
+        whole = document | {"images": images, "annotations": annotations}
+        write_atomic(folder / name, json.dumps(whole, separators=(",", ":")))
+        digests[name] = sha256_of(folder / name)
+    return digests
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _plain(validation: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    return {split: list(names) for split, names in validation.items()}
