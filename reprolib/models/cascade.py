@@ -6,7 +6,7 @@ a mask branch per stage; detectron2's (`RelabelledCascadeHeads`) keeps the first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -144,16 +144,29 @@ class CascadeHeads(nn.Module):
         self, features: list[Tensor], context: object, found: list[dict[str, Tensor]]
     ) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,o,o]: the mean of the branches' probabilities."""
-        every = [branch.inference(features, found) for branch in self.mask_branches]
-        masks = torch.stack([torch.cat([one["masks"] for one in masked]) for masked in every]).mean(0)
-        return attach_masks(found, masks)
+        labels = torch.cat([one["labels"] for one in found])
+        if not len(labels):
+            return attach_masks(found, features[0].new_zeros((0, 1, 1)))
+        boxes = [one["boxes"] for one in found]
+        rois = self._rois(lambda branch: branch.roi_features(features, boxes))
+        every = [branch.masks(roi, labels) for branch, roi in zip(self.mask_branches, rois, strict=True)]
+        return attach_masks(found, torch.stack(every).mean(0))
+
+    def _rois(self, read: Callable[[nn.Module], Tensor]) -> list[Tensor]:
+        """What each mask branch reads. Branches may share a pooler, which then reads the boxes once."""
+        found: dict[nn.Module, Tensor] = {}
+        for branch in self.mask_branches:
+            if branch.pooler not in found:
+                found[branch.pooler] = read(branch)
+        return [found[branch.pooler] for branch in self.mask_branches]
 
     def dry_run(self, features: list[Tensor], *, proposals: int, detections: int) -> None:
         """Run the learned parts on placeholder RoI features."""
         for box_stage in self.box_stages:
             box_stage(self.box_pooler.placeholder(features, proposals))
-        for branch in self.mask_branches:
-            branch.dry_run(features, detections=detections)
+        rois = self._rois(lambda branch: branch.pooler.placeholder(features, detections))
+        for branch, roi in zip(self.mask_branches, rois, strict=True):
+            branch.head(roi)
 
 
 class RelabelledCascadeHeads(CascadeHeads):

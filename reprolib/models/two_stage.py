@@ -166,12 +166,14 @@ def two_stage(
     roi_heads: nn.Module,
     neck: nn.Module | Callable[[list[int]], nn.Module] | None = None,
     rpn: nn.Module | None = None,
+    transform: nn.Module | None = None,
     stride_in_1x1: bool = False,
+    kind: type[TwoStage] = TwoStage,
 ) -> TwoStage:
     """A detector of these RoI heads, with a FPN and its region proposals unless others are given.
 
     backbone: timm's name, or one that is built. neck: module [C2..C5] -> pyramid, or a function that makes one
-    from the widths of C2..C5. roi_heads, rpn: see `RoIHeads` and `RegionProposals`.
+    from the widths of C2..C5. roi_heads, rpn, transform: see `RoIHeads`, `RegionProposals`, `InputTransform`.
     """
     if not isinstance(backbone, Backbone):
         backbone = build_backbone(backbone, scale=scale, dialect=dialect, stride_in_1x1=stride_in_1x1)
@@ -179,8 +181,8 @@ def two_stage(
         neck = FeaturePyramid(backbone.channels, channels=scale.channels)
     elif not isinstance(neck, nn.Module):
         neck = neck(backbone.channels)
-    return TwoStage(
-        transform=input_transform(schedule, dialect=dialect),
+    return kind(
+        transform=transform or input_transform(schedule, dialect=dialect),
         backbone=backbone,
         neck=neck,
         rpn=rpn or region_proposals(scale, dialect=dialect),
