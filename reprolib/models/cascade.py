@@ -6,7 +6,7 @@ a mask branch per stage; detectron2's (`RelabelledCascadeHeads`) keeps the first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,17 +53,11 @@ class CascadeHeads(nn.Module):
         features: list[Tensor],
         proposals: list[Tensor],
         image_sizes: list[tuple[int, int]],
-        targets: list[dict] | None = None,
-    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Returns (detections, losses): detections without targets, losses (named by stage, 1 to 3) with them.
-
-        A detection has boxes [N,4] in batch pixels, labels [N], scores [N] and probabilities `masks` [N,o,o].
-        """
+        targets: list[dict],
+    ) -> dict[str, Tensor]:
+        """The losses, named by stage, 1 to 3."""
         context, losses = self.prepare(features, image_sizes, targets)
-        if targets is not None:
-            return [], losses | self.losses(features, context, proposals, image_sizes, targets)
-        found = self.box_inference(features, context, proposals, image_sizes)
-        return self.mask_inference(features, context, found), {}
+        return losses | self.losses(features, context, proposals, image_sizes, targets)
 
     def prepare(
         self, features: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[dict] | None
@@ -115,7 +109,10 @@ class CascadeHeads(nn.Module):
     def box_inference(
         self, features: list[Tensor], context: object, boxes: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> list[dict[str, Tensor]]:
-        """Detections without masks: the last stage's boxes, scored by all stages."""
+        """Detections without masks: the last stage's boxes, scored by all stages.
+
+        Per image boxes [N,4] in batch pixels, labels [N] and scores [N].
+        """
         every_logits = []
         for number, box_stage in enumerate(self.box_stages):
             logits, deltas = box_stage(self.box_features(features, context, boxes))
@@ -125,6 +122,11 @@ class CascadeHeads(nn.Module):
         counts = [len(one) for one in boxes]
         parts = zip(self.scores(every_logits).split(counts), deltas.split(counts), boxes, image_sizes, strict=True)
         return [self._detect(*part) for part in parts]
+
+    def class_scores(self, features: list[Tensor], context: object, boxes: list[Tensor]) -> Tensor:
+        """Of boxes [N,4] per image as they are, by all stages: [sum of N,1+K], background first."""
+        found = self.box_features(features, context, boxes)
+        return self.scores([box_stage(found)[0] for box_stage in self.box_stages])
 
     def scores(self, logits: list[Tensor]) -> Tensor:
         """Class scores [R,1+K] of all stages' logits: the softmax of their mean."""
@@ -142,16 +144,29 @@ class CascadeHeads(nn.Module):
         self, features: list[Tensor], context: object, found: list[dict[str, Tensor]]
     ) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,o,o]: the mean of the branches' probabilities."""
-        every = [branch.inference(features, found) for branch in self.mask_branches]
-        masks = torch.stack([torch.cat([one["masks"] for one in masked]) for masked in every]).mean(0)
-        return attach_masks(found, masks)
+        labels = torch.cat([one["labels"] for one in found])
+        if not len(labels):
+            return attach_masks(found, features[0].new_zeros((0, 1, 1)))
+        boxes = [one["boxes"] for one in found]
+        rois = self._rois(lambda branch: branch.roi_features(features, boxes))
+        every = [branch.masks(roi, labels) for branch, roi in zip(self.mask_branches, rois, strict=True)]
+        return attach_masks(found, torch.stack(every).mean(0))
+
+    def _rois(self, read: Callable[[nn.Module], Tensor]) -> list[Tensor]:
+        """What each mask branch reads. Branches may share a pooler, which then reads the boxes once."""
+        found: dict[nn.Module, Tensor] = {}
+        for branch in self.mask_branches:
+            if branch.pooler not in found:
+                found[branch.pooler] = read(branch)
+        return [found[branch.pooler] for branch in self.mask_branches]
 
     def dry_run(self, features: list[Tensor], *, proposals: int, detections: int) -> None:
         """Run the learned parts on placeholder RoI features."""
         for box_stage in self.box_stages:
             box_stage(self.box_pooler.placeholder(features, proposals))
-        for branch in self.mask_branches:
-            branch.dry_run(features, detections=detections)
+        rois = self._rois(lambda branch: branch.pooler.placeholder(features, detections))
+        for branch, roi in zip(self.mask_branches, rois, strict=True):
+            branch.head(roi)
 
 
 class RelabelledCascadeHeads(CascadeHeads):

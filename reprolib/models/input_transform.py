@@ -35,7 +35,8 @@ class InputTransform(nn.Module):
     """Normalise, resize, pad to a multiple of `divisor`.
 
     In training the short side is drawn from `min_sizes`, per image and from torch's global generator; in
-    inference it is `test_size`. The long side is at most `max_size` pixels.
+    inference it is `test_size`. The long side is at most `max_size` pixels. Without keep_ratio both sides get the
+    length of the short one.
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class InputTransform(nn.Module):
         std: Sequence[float],
         bgr: bool,
         divisor: int = 32,
+        keep_ratio: bool = True,
     ) -> None:
         super().__init__()
         if not min_sizes or min(*min_sizes, test_size, max_size) < 1:
             raise ValueError(f"schedule: sizes must be positive, not {min_sizes=}, {test_size=}, {max_size=}")
         self.min_sizes, self.test_size, self.max_size = tuple(min_sizes), test_size, max_size
-        self.bgr, self.divisor = bgr, divisor
+        self.bgr, self.divisor, self.keep_ratio = bgr, divisor, keep_ratio
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
@@ -82,6 +84,8 @@ class InputTransform(nn.Module):
         short = self._draw() if self.training else self.test_size
         factor = min(short / min(height, width), self.max_size / max(height, width))
         size = max(1, math.floor(height * factor)), max(1, math.floor(width * factor))
+        if not self.keep_ratio:
+            size = short, short
         if size != (height, width):
             image = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
         return image.flip(0) if self.bgr else image
@@ -111,7 +115,7 @@ class InputTransform(nn.Module):
         return plain | {"boxes": scale_boxes(boxes, 1 / to_original[0], 1 / to_original[1])}
 
 
-def input_transform(schedule: Schedule, *, dialect: str) -> InputTransform:
+def input_transform(schedule: Schedule, *, dialect: str, keep_ratio: bool = True) -> InputTransform:
     """The transform of a schedule's sizes, normalised as the dialect does."""
     bundle = find_dialect(dialect)
     return InputTransform(
@@ -121,6 +125,7 @@ def input_transform(schedule: Schedule, *, dialect: str) -> InputTransform:
         mean=IMAGENET_MEAN,
         std=(1 / 255, 1 / 255, 1 / 255) if bundle.unit_std else IMAGENET_STD,
         bgr=bundle.bgr,
+        keep_ratio=keep_ratio,
     )
 
 

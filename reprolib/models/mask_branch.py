@@ -60,9 +60,12 @@ class MaskBranch(nn.Module):
         labels = torch.cat([one["labels"] for one in found])
         if not len(labels):
             return attach_masks(found, features[0].new_zeros((0, 1, 1)))
-        logits = self.head(self.roi_features(features, [one["boxes"] for one in found])).float()
-        masks = of_class(logits, labels, background_channels=self.background_channels).sigmoid()
-        return attach_masks(found, masks)
+        return attach_masks(found, self.masks(self.roi_features(features, [one["boxes"] for one in found]), labels))
+
+    def masks(self, roi_features: Tensor, labels: Tensor) -> Tensor:
+        """RoI features [R,C,m,m], labels [R] in 1..K -> probabilities [R,o,o]."""
+        logits = self.head(roi_features).float()
+        return of_class(logits, labels, background_channels=self.background_channels).sigmoid()
 
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Run the learned parts on placeholder RoI features."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -41,10 +41,25 @@ class ExactAnchors(AnchorGenerator):
         return torch.stack([-widths, -heights, widths, heights], dim=1) / 2
 
 
-class RegionProposals(RegionProposalNetwork):
-    """torchvision's RPN with a Smooth L1 of any beta; decodes and encodes only the boxes that are used."""
+# (proposals [N,4] per image, with gradients to the deltas; targets) -> losses by name
+ProposalLoss = Callable[[list[Tensor], list[dict]], Mapping[str, Tensor]]
 
-    def __init__(self, *, anchors: AnchorGenerator, head: nn.Module, scale: Scale, beta: float) -> None:
+
+class RegionProposals(RegionProposalNetwork):
+    """torchvision's RPN with a Smooth L1 of any beta; decodes and encodes only the boxes that are used.
+
+    proposal_loss: a further loss on the proposals themselves. The RoI heads always get them without gradient.
+    """
+
+    def __init__(
+        self,
+        *,
+        anchors: AnchorGenerator,
+        head: nn.Module,
+        scale: Scale,
+        beta: float,
+        proposal_loss: ProposalLoss | None = None,
+    ) -> None:
         counts = [
             dict(zip(("training", "testing"), pair, strict=True)) for pair in (scale.rpn_pre_nms, scale.rpn_post_nms)
         ]
@@ -59,7 +74,7 @@ class RegionProposals(RegionProposalNetwork):
             post_nms_top_n=counts[1],
             nms_thresh=0.7,
         )
-        self.beta = beta
+        self.beta, self.proposal_loss = beta, proposal_loss
 
     def forward(
         self, batch: Batch, features: list[Tensor], targets: list[dict] | None = None
@@ -75,8 +90,18 @@ class RegionProposals(RegionProposalNetwork):
         count = len(anchors)
         logits, deltas = logits.float().reshape(count, -1), deltas.float().reshape(count, -1, 4)
         with torch.no_grad():
-            proposals = self._proposals(logits, deltas, anchors[0], per_level, batch.image_sizes)
-        return proposals, {} if targets is None else self._losses(logits, deltas, anchors, targets)
+            proposals, kept = self._proposals(logits, deltas, anchors[0], per_level, batch.image_sizes)
+        if targets is None:
+            return proposals, {}
+        losses = self._losses(logits, deltas, anchors, targets)
+        if self.proposal_loss is not None:
+            parts = zip(deltas, kept, batch.image_sizes, strict=True)
+            again = [self._decode(part[rows], anchors[0][rows], size) for part, rows, size in parts]
+            losses |= self.proposal_loss(again, targets)
+        return proposals, losses
+
+    def _decode(self, deltas: Tensor, anchors: Tensor, size: tuple[int, int]) -> Tensor:
+        return clip_boxes_to_image(self.box_coder.decode_single(deltas, anchors), size)
 
     def _proposals(
         self,
@@ -85,20 +110,21 @@ class RegionProposals(RegionProposalNetwork):
         anchors: Tensor,
         per_level: list[int],
         image_sizes: list[tuple[int, int]],
-    ) -> list[Tensor]:
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Per image boxes [N,4] and the anchors [N] that they come from."""
         top = self._get_top_n_idx(logits, per_level)
         ends = torch.tensor(per_level, device=top.device).cumsum(0)
         levels = torch.bucketize(top[0], ends, right=True)  # each image keeps equally many boxes of a level
         scores = logits.gather(1, top).sigmoid()
-        proposals = []
+        proposals, kept = [], []
         for image_deltas, image_scores, chosen, size in zip(deltas, scores, top, image_sizes, strict=True):
-            boxes = self.box_coder.decode_single(image_deltas[chosen], anchors[chosen])
-            boxes = clip_boxes_to_image(boxes, size)
+            boxes = self._decode(image_deltas[chosen], anchors[chosen], size)
             keep = remove_small_boxes(boxes, self.min_size)
-            boxes, image_scores = boxes[keep], image_scores[keep]
-            keep = batched_nms(boxes, image_scores, levels[keep], self.nms_thresh)
-            proposals.append(boxes[keep[: self.post_nms_top_n()]])
-        return proposals
+            best = batched_nms(boxes[keep], image_scores[keep], levels[keep], self.nms_thresh)
+            keep = keep[best[: self.post_nms_top_n()]]
+            proposals.append(boxes[keep])
+            kept.append(chosen[keep])
+        return proposals, kept
 
     def _losses(self, logits: Tensor, deltas: Tensor, anchors: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
         labels, matched = self.assign_targets_to_anchors(anchors, targets)
@@ -114,7 +140,12 @@ class RegionProposals(RegionProposalNetwork):
 
 
 def region_proposals(
-    scale: Scale, *, dialect: str, anchor_sizes: Sequence[float] | None = None, head: nn.Module | None = None
+    scale: Scale,
+    *,
+    dialect: str,
+    anchor_sizes: Sequence[float] | None = None,
+    head: nn.Module | None = None,
+    proposal_loss: ProposalLoss | None = None,
 ) -> RegionProposals:
     """One anchor size per pyramid level (`scale.anchor_sizes`, in px), ratios 1:2, 1:1, 2:1.
 
@@ -125,4 +156,4 @@ def region_proposals(
     sizes = tuple((size,) for size in anchor_sizes or scale.anchor_sizes)
     anchors = kind(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
     head = head or RPNHead(scale.channels, anchors.num_anchors_per_location()[0])
-    return RegionProposals(anchors=anchors, head=head, scale=scale, beta=bundle.rpn_beta)
+    return RegionProposals(anchors=anchors, head=head, scale=scale, beta=bundle.rpn_beta, proposal_loss=proposal_loss)

@@ -40,31 +40,41 @@ class RoIHeads(nn.Module):
         features: list[Tensor],
         proposals: list[Tensor],
         image_sizes: list[tuple[int, int]],
-        targets: list[dict] | None = None,
-    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Returns (detections, losses): detections without targets, losses with them.
-
-        A detection has boxes [N,4] in batch pixels, labels [N], scores [N] and probabilities `masks` [N,o,o].
-        """
-        if targets is None:
-            found = self.box_inference(features, proposals, image_sizes)
-            return self.mask_branch.inference(features, found), {}
+        targets: list[dict],
+    ) -> dict[str, Tensor]:
+        """The losses of boxes and masks."""
         samples = self.sampler(proposals, targets)
         logits, deltas = self.box_stage(self.box_pooler(features, samples.boxes))
         losses = self.box_stage.losses(logits, deltas, samples, targets)
         if self.mask_on_predicted_boxes:
             moved = self.box_stage.refine(samples.boxes, deltas, image_sizes, samples.labels)
             samples = samples.with_boxes(moved)
-        return [], losses | self.mask_branch.losses(features, samples.positives(), targets)
+        return losses | self.mask_branch.losses(features, samples.positives(), targets)
+
+    def prepare(
+        self, features: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[dict] | None
+    ) -> tuple[None, dict[str, Tensor]]:
+        """What all boxes share beside the pyramid, and its losses: nothing here, see `CascadeHeads`."""
+        return None, {}
 
     def box_inference(
-        self, features: list[Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
+        self, features: list[Tensor], context: None, proposals: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> list[dict[str, Tensor]]:
-        """Detections without masks."""
+        """Detections without masks: per image boxes [N,4] in batch pixels, labels [N] and scores [N]."""
         logits, deltas = self.box_stage(self.box_pooler(features, proposals))
         counts = [len(boxes) for boxes in proposals]
         parts = zip(logits.softmax(-1).split(counts), deltas.split(counts), proposals, image_sizes, strict=True)
         return [self._detect(*part) for part in parts]
+
+    def class_scores(self, features: list[Tensor], context: None, boxes: list[Tensor]) -> Tensor:
+        """Of boxes [N,4] per image as they are: [sum of N,1+K], background first."""
+        return self.box_stage(self.box_pooler(features, boxes))[0].softmax(-1)
+
+    def mask_inference(
+        self, features: list[Tensor], context: None, found: list[dict[str, Tensor]]
+    ) -> list[dict[str, Tensor]]:
+        """The detections with `masks` [N,o,o], probabilities of their class."""
+        return self.mask_branch.inference(features, found)
 
     def _detect(self, scores: Tensor, deltas: Tensor, boxes: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
         def decode(rows: Tensor, labels: Tensor) -> Tensor:

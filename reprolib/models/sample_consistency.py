@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reprolib.models.box_head import of_class
 from reprolib.models.box_stage import BoxStage
 from reprolib.models.cascade import CascadeHeads, cascade_samplers, cascade_stages
 from reprolib.models.detections import DetectionRule, detection_rule
@@ -131,9 +130,9 @@ class SampleConsistencyHeads(CascadeHeads):
         boxes, vectors = [one["boxes"] for one in found], None
         if self.relay is not None:
             vectors = self.box_stages[-1].head(self.box_features(features, context, boxes))
-        logits = self.mask_branch.head(self.mask_features(features, context, boxes, vectors)).float()
-        masks = of_class(logits, labels, background_channels=self.mask_branch.background_channels).sigmoid()
-        return attach_masks(found, masks)
+        return attach_masks(
+            found, self.mask_branch.masks(self.mask_features(features, context, boxes, vectors), labels)
+        )
 
     def dry_run(self, features: list[Tensor], *, proposals: int, detections: int) -> None:
         self.prepare(features, [], None)

@@ -35,14 +35,14 @@ class RoISampler:
     """Matches boxes with instances at one IoU and draws a batch of `batch` per image, a quarter positive."""
 
     def __init__(self, *, iou: float, batch: int) -> None:
-        self.iou = iou
+        self.iou, self.batch = iou, batch
         self.matcher = Matcher(iou, iou, allow_low_quality_matches=False)
         self.draw = BalancedPositiveNegativeSampler(batch, 0.25)
 
     @torch.no_grad()
     def __call__(self, proposals: list[Tensor], targets: list[dict]) -> Samples:
         """Append the ground truth to the proposals ([N,4] per image), match, draw."""
-        truth = [target["boxes"].to(boxes) for boxes, target in zip(proposals, targets, strict=True)]
+        truth = [self.added(target).to(boxes) for boxes, target in zip(proposals, targets, strict=True)]
         samples = self.label([torch.cat(pair) for pair in zip(proposals, truth, strict=True)], targets)
         given = [
             torch.arange(len(all_boxes), device=all_boxes.device) >= len(boxes)
@@ -50,6 +50,10 @@ class RoISampler:
         ]
         chosen = [torch.where(p | n)[0] for p, n in zip(*self.draw(samples.labels), strict=True)]
         return samples._replace(given=given).select(chosen)
+
+    def added(self, target: dict) -> Tensor:
+        """The boxes [G,4] that join an image's proposals: those of all its instances."""
+        return target["boxes"]
 
     @torch.no_grad()
     def label(self, boxes: list[Tensor], targets: list[dict]) -> Samples:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 from reprolib.models.backbones import Backbone, build_backbone
 from reprolib.models.dialects import find_dialect
 from reprolib.models.feature_pyramid import FeaturePyramid
-from reprolib.models.input_transform import input_transform, scale_boxes
+from reprolib.models.input_transform import Batch, input_transform, scale_boxes
 from reprolib.models.paste import paste_masks
+from reprolib.models.prompts import Encoded, check_boxes, label_boxes
 from reprolib.models.region_proposals import region_proposals
 from reprolib.params import Scale, Schedule
 
@@ -22,6 +24,7 @@ class TwoStage(nn.Module):
     Training: (images [3,H,W] in 0..1, targets) -> losses by name.
     Inference: images -> per image boxes [N,4] xyxy px of the image given, labels [N] in 1..K, scores [N] and
     masks bool [N,H,W].
+    Prompted: `encode` an image, then `segment` boxes in it that a person gives, as often as wanted.
     """
 
     def __init__(
@@ -44,17 +47,72 @@ class TwoStage(nn.Module):
         if self.training:
             check_targets(images, targets)
         batch, targets = self.transform(images, targets if self.training else None)
-        features = self.neck(self.backbone(batch.tensors))
+        features = self.pyramid(batch)
         proposals, losses = self.rpn(batch, features, targets)
-        found, roi_losses = self.roi_heads(features, proposals, batch.image_sizes, targets)
         if targets is not None:
-            return losses | roi_losses
-        return [self._to_original(one, batch, index) for index, one in enumerate(found)]
+            return losses | self.roi_heads(features, proposals, batch.image_sizes, targets)
+        encoded = self._prepared(batch, features)
+        found = self.roi_heads.box_inference(features, encoded.context, proposals, batch.image_sizes)
+        return self._with_masks(
+            encoded,
+            [one | {"boxes": scale_boxes(one["boxes"], *batch.to_original(index))} for index, one in enumerate(found)],
+        )
 
-    def _to_original(self, found: dict[str, Tensor], batch, index: int) -> dict[str, Tensor]:
-        boxes = scale_boxes(found["boxes"], *batch.to_original(index))
-        masks = paste_masks(found["masks"], boxes, batch.original_sizes[index], exact=self.exact_paste)
-        return found | {"boxes": boxes, "masks": masks}
+    def pyramid(self, batch: Batch) -> list[Tensor]:
+        """The maps P2.. that proposals and RoI heads read; a subclass may let them carry more of the images."""
+        return self.neck(self.backbone(batch.tensors))
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Encoded:
+        """image [3,H,W] in 0..1 -> what `segment` needs of it. As in evaluation mode; the model's mode stays."""
+        with _evaluating(self):
+            batch, _ = self.transform([image.to(self._device())])
+            return self._prepared(batch, self.pyramid(batch))
+
+    @torch.no_grad()
+    def segment(self, image: Tensor | Encoded, boxes: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Masks of the instances in given boxes.
+
+        image: [3,H,W] in 0..1, or what `encode` made of it. boxes: [N,4] xyxy px of the image given. labels: [N] in
+        1..K; without them the box heads classify every box (in a cascade all stages, each on the box given).
+        Returns boxes [N,4] as given, labels [N], scores [N] of these labels and masks bool [N,H,W]; `mask_scores` too
+        from systems that score masks. Boxes are not refined, none is left out. Given a detection's box and label, the
+        mask is the detection's.
+        Raises ValueError for boxes or labels that cannot be, see `check_boxes` and `label_boxes`.
+        """
+        size = image.size if isinstance(image, Encoded) else tuple(image.shape[-2:])
+        boxes = check_boxes(boxes, size, device=self._device())
+        encoded = image if isinstance(image, Encoded) else self.encode(image)
+        with _evaluating(self):
+            inside = self._to_batch(encoded, 0, boxes)
+            scores = self.roi_heads.class_scores(encoded.features, encoded.context, [inside])
+            labels, scores = label_boxes(scores, labels)
+            return self._with_masks(encoded, [{"boxes": boxes, "labels": labels, "scores": scores}])[0]
+
+    def _prepared(self, batch: Batch, features: list[Tensor]) -> Encoded:
+        context, _ = self.roi_heads.prepare(features, batch.image_sizes, None)
+        return Encoded(batch=batch, features=features, context=context)
+
+    def _with_masks(self, encoded: Encoded, found: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+        """Boxes [N,4] px of the images given -> the same with masks bool [N,H,W].
+
+        A detected box is mapped back from there as a given one is: the two differ in nothing, not in rounding either.
+        """
+        inside = [one | {"boxes": self._to_batch(encoded, index, one["boxes"])} for index, one in enumerate(found)]
+        masked = self.roi_heads.mask_inference(encoded.features, encoded.context, inside)
+        results = []
+        for one, given, size in zip(masked, found, encoded.batch.original_sizes, strict=True):
+            masks = paste_masks(one["masks"], given["boxes"], size, exact=self.exact_paste)
+            results.append(one | {"boxes": given["boxes"], "masks": masks})
+        return results
+
+    @staticmethod
+    def _to_batch(encoded: Encoded, index: int, boxes: Tensor) -> Tensor:
+        x, y = encoded.batch.to_original(index)
+        return scale_boxes(boxes, 1 / x, 1 / y)
+
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
 
     @torch.no_grad()
     def dry_run(self, height: int, width: int, *, proposals: int, detections: int) -> None:
@@ -62,13 +120,23 @@ class TwoStage(nn.Module):
 
         Works on the meta device; what is between the parts (NMS, RoIAlign, pasting) is left out.
         """
-        training = self.training
-        self.eval()
-        image = torch.zeros((1, 3, height, width), device=next(self.parameters()).device)
-        features = self.neck(self.backbone(image))
-        self.rpn.head(features)
-        self.roi_heads.dry_run(features, proposals=proposals, detections=detections)
-        self.train(training)
+        image = torch.zeros((1, 3, height, width), device=self._device())
+        sizes = [(height, width)]
+        with _evaluating(self):
+            features = self.pyramid(Batch(tensors=image, image_sizes=sizes, original_sizes=sizes))
+            self.rpn.head(features)
+            self.roi_heads.dry_run(features, proposals=proposals, detections=detections)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode within, the mode of before afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def check_targets(images: list[Tensor], targets: list[dict] | None) -> None:
@@ -98,12 +166,14 @@ def two_stage(
     roi_heads: nn.Module,
     neck: nn.Module | Callable[[list[int]], nn.Module] | None = None,
     rpn: nn.Module | None = None,
+    transform: nn.Module | None = None,
     stride_in_1x1: bool = False,
+    kind: type[TwoStage] = TwoStage,
 ) -> TwoStage:
     """A detector of these RoI heads, with a FPN and its region proposals unless others are given.
 
     backbone: timm's name, or one that is built. neck: module [C2..C5] -> pyramid, or a function that makes one
-    from the widths of C2..C5. roi_heads, rpn: see `RoIHeads` and `RegionProposals`.
+    from the widths of C2..C5. roi_heads, rpn, transform: see `RoIHeads`, `RegionProposals`, `InputTransform`.
     """
     if not isinstance(backbone, Backbone):
         backbone = build_backbone(backbone, scale=scale, dialect=dialect, stride_in_1x1=stride_in_1x1)
@@ -111,8 +181,8 @@ def two_stage(
         neck = FeaturePyramid(backbone.channels, channels=scale.channels)
     elif not isinstance(neck, nn.Module):
         neck = neck(backbone.channels)
-    return TwoStage(
-        transform=input_transform(schedule, dialect=dialect),
+    return kind(
+        transform=transform or input_transform(schedule, dialect=dialect),
         backbone=backbone,
         neck=neck,
         rpn=rpn or region_proposals(scale, dialect=dialect),

@@ -11,6 +11,7 @@ SYSTEMS = "reprolib.models.systems"
 MAI = ("aspp", "nlb", "csab")
 SE = ("carafeb", "fbo", "gcb")
 SEANET = ("biou", "attention", "edge")
+INSIGHT = ("lpm", "gpm", "parea")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,17 @@ ALL = (
             ("-biou", {"components": ("biou",)}),
             ("-attention", {"components": ("attention",), "roi_fusion": "single_level"}),
             ("-concat", {"components": ("attention", "edge"), "edge_fuse": "concat"}),
+        )
+    ),
+    *(
+        System(id="insight" + suffix, module="reprolib.papers.insight_any_instance.model", switches=switches)
+        for suffix, switches in (
+            ("", {"components": INSIGHT}),
+            ("-cascade", {"components": INSIGHT, "host": "cascade_mask_rcnn"}),
+            ("-scnet", {"components": INSIGHT, "host": "scnet"}),
+            ("-lpm", {"components": ("lpm",), "freq_op": "multiply"}),
+            ("-gpm", {"components": ("gpm",), "prompt_targets": "mask+box"}),
+            ("-parea", {"components": ("parea",), "host": "cascade_mask_rcnn", "parea_on": "roi"}),
         )
     ),
 )

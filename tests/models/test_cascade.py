@@ -80,7 +80,7 @@ def test_mm_draws_again_in_every_stage_at_a_higher_iou(thin_scale) -> None:
     heads = small("mm", thin_scale)
     seen = spy(heads)
     features, proposals, sizes, targets = inputs()
-    _, losses = heads(features, proposals, sizes, targets)
+    losses = heads(features, proposals, sizes, targets)
     assert set(losses) == {f"loss_{part}_{stage}" for part in ("classifier", "box_reg", "mask") for stage in (1, 2, 3)}
     assert [entry["stage"] for entry in seen] == [0, 1, 2]
     from torchvision.ops import box_iou
@@ -130,7 +130,7 @@ def test_d2_has_one_mask_branch_on_the_first_sampling(thin_scale) -> None:
         masked.append(positives) or original(features, positives, targets)
     )
     features, proposals, sizes, targets = inputs()
-    _, losses = heads(features, proposals, sizes, targets)
+    losses = heads(features, proposals, sizes, targets)
     assert len(heads.mask_branches) == 1 and "loss_mask" in losses
     assert torch.equal(masked[0].boxes[0], seen[0]["samples"].positives().boxes[0])
 
@@ -148,7 +148,7 @@ def test_d2_divides_the_gradient_into_the_features(thin_scale) -> None:
         torch.manual_seed(2)
         if factor == 1:
             heads.box_features = lambda features, context, boxes, heads=heads: heads.box_pooler(features, boxes)
-        _, losses = heads(features, proposals, sizes, targets)
+        losses = heads(features, proposals, sizes, targets)
         sum(losses.values()).backward()
         gradients.append(features[0].grad * factor)
     assert torch.allclose(*gradients, rtol=1e-4)

@@ -124,7 +124,7 @@ def test_a_stage_refines_samples_anew_and_trains_its_masks_on_these(thin_scale) 
         move(stage, x)
     seen = spy(heads)
     features, proposals, sizes, targets = inputs()
-    _, losses = heads(features, proposals, sizes, targets)
+    losses = heads(features, proposals, sizes, targets)
     assert set(losses) == {f"loss_{part}_{stage}" for part in ("classifier", "box_reg", "mask") for stage in (1, 2, 3)}
 
     assert [stage for stage, *_ in seen.sampled] == [0, 0, 1, 1, 2, 2]
@@ -165,7 +165,7 @@ def test_losses_weigh_1_a_half_and_a_quarter(thin_scale) -> None:
     for head in heads.mask_flow.heads:
         torch.nn.init.zeros_(head.predictor.weight)  # every mask pixel costs ln 2
     features, _, sizes, targets = inputs()
-    _, losses = heads(features, [TRUTH + 2], sizes, targets)
+    losses = heads(features, [TRUTH + 2], sizes, targets)
     masks = [losses[f"loss_mask_{stage}"].item() / weight for stage, weight in ((1, 1), (2, 0.5), (3, 0.25))]
     assert masks == pytest.approx([torch.tensor(2.0).log().item()] * 3)
     boxes = [losses[f"loss_classifier_{stage}"].item() / weight for stage, weight in ((1, 1), (2, 0.5), (3, 0.25))]
@@ -175,7 +175,7 @@ def test_losses_weigh_1_a_half_and_a_quarter(thin_scale) -> None:
 def test_masks_of_a_stage_train_the_heads_before_it(thin_scale) -> None:
     heads = small(thin_scale)
     features, proposals, sizes, targets = inputs()
-    _, losses = heads(features, proposals, sizes, targets)
+    losses = heads(features, proposals, sizes, targets)
     losses["loss_mask_2"].backward()
     with_gradient = [
         {name for name, p in head.named_parameters() if p.grad is not None and p.grad.any()}
@@ -196,9 +196,8 @@ def test_the_score_is_the_softmax_of_the_mean_logits(thin_scale) -> None:
             stage.predictor.cls_score.bias.copy_(bias)
     features, _, sizes, _ = inputs()
     with torch.no_grad():
-        (found,), losses = heads(features, [TRUTH[:1]], sizes)
+        (found,) = heads.box_inference(features, None, [TRUTH[:1]], sizes)
     expected = torch.stack(biases).mean(0).softmax(0)
-    assert losses == {}
     assert found["labels"].tolist() == [2, 1]
     assert torch.allclose(found["scores"], expected[[2, 1]])
     assert torch.allclose(found["boxes"], TRUTH[[0, 0]], atol=1e-4)
@@ -210,7 +209,7 @@ def test_inference_refines_three_times(thin_scale) -> None:
         move(stage, x)
     features, _, sizes, _ = inputs()
     with torch.no_grad():
-        (found,), _ = heads(features, [TRUTH[:1]], sizes)
+        (found,) = heads.box_inference(features, None, [TRUTH[:1]], sizes)
     assert torch.allclose(found["boxes"][0], torch.tensor([20.0, 8.0, 52.0, 40.0]), atol=1e-4)
 
 
@@ -241,7 +240,7 @@ def test_the_background_channel_is_skipped(thin_scale) -> None:
     with torch.no_grad():
         masks = heads.mask_inference(features, None, found)[0]["masks"]
     assert masks.mean((1, 2)).tolist() == pytest.approx(torch.tensor([2.0, -2.0]).sigmoid().tolist())
-    _, losses = heads.train()(features, proposals, sizes, targets)
+    losses = heads.train()(features, proposals, sizes, targets)
     losses["loss_mask_1"].backward()
     gradient = heads.mask_flow.heads[0].predictor.bias.grad
     assert gradient[0] == 0 and gradient[1:].all()
@@ -279,7 +278,7 @@ def test_trains_and_detects_with_a_semantic_branch(thin_scale, schedule, scene, 
 def test_the_embedding_reaches_boxes_and_masks_in_every_stage(thin_scale) -> None:
     heads = small(thin_scale, source="from_instances")
     features, proposals, sizes, targets = inputs()
-    _, losses = heads(features, proposals, sizes, targets)
+    losses = heads(features, proposals, sizes, targets)
     weight = heads.semantic.embedding.weight
     for stage in (1, 2, 3):
         for part in ("classifier", "mask"):
@@ -319,7 +318,7 @@ def test_stages_without_positives_go_on(thin_scale) -> None:
     heads = small(dataclasses.replace(thin_scale, roi_batch=3))  # a quarter of three is none
     features, proposals, sizes, targets = inputs()
     seen = spy(heads)
-    _, losses = heads(features, proposals, sizes, targets)
+    losses = heads(features, proposals, sizes, targets)
     assert all(len(boxes) == 0 for _, boxes in seen.masked)
     assert all(loss.isfinite() for loss in losses.values())
     assert all(losses[f"loss_mask_{stage}"] == 0 for stage in (1, 2, 3))
@@ -331,7 +330,9 @@ def test_no_detections_give_no_masks(thin_scale) -> None:
     heads = small(dataclasses.replace(thin_scale, score_threshold=1.0), source="from_instances").eval()
     features, proposals, sizes, _ = inputs()
     with torch.no_grad():
-        (found,), _ = heads(features, proposals, sizes)
+        context, _ = heads.prepare(features, sizes, None)
+        found = heads.box_inference(features, context, proposals, sizes)
+        (found,) = heads.mask_inference(features, context, found)
     assert len(found["boxes"]) == len(found["masks"]) == 0 and found["masks"].ndim == 3
 
 

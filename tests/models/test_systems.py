@@ -204,6 +204,60 @@ def test_detections_are_as_the_contract_says(built) -> None:
         assert torch.equal(result["scores"], result["scores"].sort(descending=True).values)
 
 
+@pytest.mark.parametrize("size", ODD, ids=str)
+def test_a_mask_is_the_same_whether_its_box_was_found_or_given(built, size, monkeypatch) -> None:
+    """Bit for bit, and its probabilities too, at sizes that the transform scales by a fraction."""
+    model, (image, _) = built.new().eval(), scene(*size, seed=3)
+    heads, probabilities = model.roi_heads, []
+
+    def recorded(*arguments):
+        masked = mask_inference(*arguments)
+        probabilities.append(masked[0]["masks"])
+        return masked
+
+    mask_inference = heads.mask_inference
+    monkeypatch.setattr(heads, "mask_inference", recorded)
+    (found,) = detect(model, [image])
+    assert len(found["boxes"]) > 1
+    encoded = model.encode(image)
+    assert encoded.size == size
+    prompted = model.segment(encoded, found["boxes"], found["labels"])
+    assert torch.equal(prompted["boxes"], found["boxes"]) and torch.equal(prompted["labels"], found["labels"])
+    assert torch.equal(prompted["masks"], found["masks"])
+    assert not any(value.requires_grad for value in prompted.values())
+    again = model.segment(image, found["boxes"], found["labels"])  # encoded anew
+    assert again.keys() == prompted.keys() and all(torch.equal(again[key], prompted[key]) for key in again)
+    assert len(probabilities) == 3 and probabilities[0].unique().numel() > 100
+    assert torch.equal(probabilities[0], probabilities[1]) and torch.equal(probabilities[0], probabilities[2])
+
+
+def test_a_box_is_segmented_as_if_it_were_alone(built) -> None:
+    """Class scores and mask probabilities are equal to rounding: a batch of another size is summed in another order."""
+    model, (image, _) = built.new().eval(), scene(75, 101, seed=3)
+    for name, parameter in model.named_parameters():
+        if name.endswith("predictor.weight") and "mask" in name:
+            nn.init.normal_(parameter, std=0.01)  # they start so low that all masks are about 0.5
+    encoded, heads = model.encode(image), model.roi_heads
+    boxes = torch.tensor([[10.0, 5, 60, 50], [30, 20, 90.5, 70], [0, 0, 101, 75], [40.2, 41, 44, 45], [3, 9, 9, 70]])
+    together = model.segment(encoded, boxes)
+    check_result(together, count=5, size=(75, 101))
+    check_result(model.segment(encoded, boxes[:0]), count=0, size=(75, 101))
+
+    def answers(rows: slice) -> tuple[Tensor, Tensor]:
+        shared = encoded.features, encoded.context
+        found = {key: together[key][rows] for key in ("boxes", "labels", "scores")}
+        with torch.no_grad():
+            (masked,) = heads.mask_inference(*shared, [found])
+            return heads.class_scores(*shared, [found["boxes"]]), masked["masks"]
+
+    scores, masks = answers(slice(None))
+    assert scores.std() > 0.001 and masks.std() > 0.001
+    for row in range(5):
+        alone = answers(slice(row, row + 1))
+        torch.testing.assert_close(alone[0][0], scores[row], rtol=0, atol=1e-5)
+        torch.testing.assert_close(alone[1][0], masks[row], rtol=0, atol=1e-5)
+
+
 def test_nothing_found_gives_empty_results(built) -> None:
     images, _ = pair(sizes=ODD)
     for size, result in zip(ODD, detect(built.new(score_threshold=1.0), images), strict=True):

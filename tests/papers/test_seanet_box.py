@@ -313,8 +313,8 @@ def test_nms_takes_the_switch_and_boxes_are_clipped(threshold, kept):
     logits[:, 24, 1] = torch.tensor([3.0, 4.0])
     outputs = BoxOutputs(logits, torch.zeros(2, 49, 4), torch.full((2, 49), 9.0))
     box_stage = Outputs(outputs, switches(nms_threshold=threshold))
-    found, losses = heads(box_stage)([], [rois], [(200, 90)])
-    assert losses == {} and len(found[0]["boxes"]) == kept
+    found = heads(box_stage).box_inference([], None, [rois], [(200, 90)])
+    assert len(found[0]["boxes"]) == kept
     torch.testing.assert_close(found[0]["boxes"][0], torch.tensor([0.0, 0.0, 90.0, 182.0]))
     assert found[0]["labels"].tolist() == [2] * kept
 
@@ -323,10 +323,10 @@ def test_images_of_a_batch_are_found_as_alone():
     whole = heads(stage(), threshold=0.001).eval()
     proposals = [boxes_of([0, 0, 30, 40], [5, 5, 60, 60]), boxes_of(), boxes_of([20, 10, 50, 50])]
     sizes = [(64, 64), (64, 64), (48, 64)]
-    together, _ = whole([], proposals, sizes)
+    together = whole.box_inference([], None, proposals, sizes)
     assert [len(one["boxes"]) > 0 for one in together] == [True, False, True]
     for one, boxes, size in zip(together, proposals, sizes, strict=True):
-        (alone,), _ = whole([], [boxes], [size])
+        (alone,) = whole.box_inference([], None, [boxes], [size])
         for key in ("boxes", "labels", "scores"):
             torch.testing.assert_close(one[key], alone[key])
 
@@ -337,15 +337,15 @@ def test_every_switch_trains_and_finds(changes):
     proposals = [boxes_of([0, 0, 30, 40], [5, 5, 60, 60], [2, 1, 33, 38]), boxes_of([20, 10, 50, 50])]
     targets = [target_of(boxes_of([1, 1, 31, 39], [8, 9, 58, 61]), [1, 3]), target_of(boxes_of(), [])]
     sizes = [(64, 64), (64, 64)]
-    _, losses = whole([], proposals, sizes, targets)
+    losses = whole([], proposals, sizes, targets)
     assert sorted(losses) == ["loss_box_iou", "loss_box_reg", "loss_classifier"]
     assert [len(boxes) for boxes in whole.mask_branch.positives.boxes] == [4, 0]  # proposals, not what was found
     sum(losses.values()).backward()
     absent = [name for name, p in whole.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert absent == [] and all(p.grad.isfinite().all() for p in whole.parameters())
-    again = heads(stage(**changes))([], proposals, sizes, targets)[1]
+    again = heads(stage(**changes))([], proposals, sizes, targets)
     assert all(torch.equal(losses[name], again[name]) for name in losses)
-    found, _ = whole([], proposals, sizes)
+    found = whole.box_inference([], None, proposals, sizes)
     for one in found:
         assert (one["boxes"] >= 0).all() and (one["boxes"] <= 64).all()
         assert (one["scores"] > 0).all() and (one["scores"] <= 1).all() and one["labels"].ge(1).all()

@@ -133,7 +133,7 @@ def test_the_cells_shown_are_those_that_detect(model, image):
     # Left alone with this proposal, the model finds this box.
     batch, features = model.transform([image], None)[0], None
     features = model.neck(model.backbone(batch.tensors))
-    (found,) = model.roi_heads.box_inference(features, [2 * view.proposal[None]], batch.image_sizes)
+    (found,) = model.roi_heads.box_inference(features, None, [2 * view.proposal[None]], batch.image_sizes)
     box = clip_boxes_to_image(view.boxes[row, column], (30, 32))
     torch.testing.assert_close(found["boxes"][0] / 2, box)
     torch.testing.assert_close(found["scores"][0], final.max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,18 +45,16 @@ class BoundaryAwareHeads(RoIHeads):
         features: list[Tensor],
         proposals: list[Tensor],
         image_sizes: list[tuple[int, int]],
-        targets: list[dict] | None = None,
-    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Returns (detections, losses): detections without targets, losses with them; as `RoIHeads`."""
-        if targets is None:
-            return super().forward(features, proposals, image_sizes)
+        targets: list[dict],
+    ) -> dict[str, Tensor]:
+        """The losses of boxes and masks."""
         samples = self.sampler(proposals, targets)
         outputs = self.box_stage(self.box_pooler(features, samples.boxes))
         losses = self.box_stage.losses(outputs, samples, targets)
-        return [], losses | self.mask_branch.losses(features, samples.positives(), targets)
+        return losses | self.mask_branch.losses(features, samples.positives(), targets)
 
     def box_inference(
-        self, features: list[Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
+        self, features: list[Tensor], context: None, proposals: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> list[dict[str, Tensor]]:
         """Detections without masks."""
         outputs = self.box_stage(self.box_pooler(features, proposals))
@@ -65,6 +64,14 @@ class BoundaryAwareHeads(RoIHeads):
             boxes, scores = self.box_stage.inference(type(outputs)(*parts), rois)
             found.append(self._of_image(boxes, scores, size))
         return found
+
+    def class_scores(self, features: list[Tensor], context: None, boxes: list[Tensor]) -> Tensor:
+        """Of boxes [N,4] per image as they are: the scores [sum of N,1+K] at the cell that would be the detection.
+
+        The background, which this head has no score for, is 0.
+        """
+        outputs = self.box_stage(self.box_pooler(features, boxes))
+        return F.pad(self.box_stage.inference(outputs, torch.cat(boxes))[1], (1, 0))
 
     def _of_image(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
         def decode(rows: Tensor, labels: Tensor) -> Tensor:

@@ -189,7 +189,7 @@ def found_boxes(model: nn.Module, image: Tensor, *, use_iou_score: bool = True) 
         if isinstance(stage, FullyConvolutionalBoxStage):
             stack.callback(setattr, stage, "switches", stage.switches)
             stage.switches = replace(stage.switches, use_iou_score=use_iou_score)
-        (found,) = model.roi_heads.box_inference(features, proposals, batch.image_sizes)
+        (found,) = model.roi_heads.box_inference(features, None, proposals, batch.image_sizes)
     return found | {"boxes": scale_boxes(found["boxes"], *batch.to_original(0))}
 
 
