@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from importlib import resources
 
 import pytest
 import torch
@@ -251,6 +252,13 @@ def test_stretching_makes_every_image_square() -> None:
     batch = model.encode(scene(60, 90)[0]).batch
     assert batch.image_sizes == [(64, 64)] and batch.to_original(0) == (90 / 64, 60 / 64)
     assert thin("gpm").eval().encode(scene(60, 90)[0]).batch.image_sizes == [(64, 96)]
+
+
+def test_the_card_explains_every_switch() -> None:
+    card = (resources.files("reprolib.papers") / "insight_any_instance" / "card.md").read_text()
+    assert [name for name in DEFAULTS if f"`{name}`" not in card] == []
+    for name, allowed in CHOICES.items():
+        assert f"`{name}`: {', '.join(map(str, sorted(allowed, key=lambda one: one != DEFAULTS[name])))}" in card
 
 
 def test_nonsense_is_refused() -> None:
