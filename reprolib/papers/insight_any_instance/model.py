@@ -25,7 +25,7 @@ from reprolib.papers.insight_any_instance.switches import (
 )
 from reprolib.params import Scale, Schedule
 
-NAME = "Insight Any Instance"
+NAME = "Insight"  # as tables print it, with the host behind
 DIALECT = "mm"
 
 

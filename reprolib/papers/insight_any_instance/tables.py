@@ -1,23 +1,45 @@
-"""Tables I to XI of Insight Any Instance and the experiments for their rows; so far the systems it compares with."""
+"""Tables I to XI of Insight Any Instance and the experiments for their rows."""
 
 from __future__ import annotations
 
-from reprolib.experiment import Experiment, Table, rows
+from reprolib.experiment import Experiment, Extra, Row, Table, rows
 from reprolib.papers.mai_se_net.tables import TABLE_1 as MAI_SE_NET
+
+EVERYTHING = ("lpm", "gpm", "parea")
+
+
+def insight(*components: str, dataset: str = "isaid", **switches: object) -> Experiment:
+    """A host with some of the components: Mask R-CNN, or the one that the switch `host` names."""
+    return Experiment(
+        system="Insight",
+        module="reprolib.papers.insight_any_instance.model",
+        backbone="resnet50",
+        dataset=dataset,
+        components=components,
+        switches=switches,
+        schedule=schedule_of(dataset),
+    )
+
+
+def on_cascade(dataset: str) -> Experiment:
+    """The whole method on Cascade Mask R-CNN, as on every data set but iSAID."""
+    return insight(*EVERYTHING, dataset=dataset, host="cascade_mask_rcnn")
+
+
+def schedule_of(dataset: str) -> str:
+    """SSDD and HRSID have MAI-SE-Net's schedules as their own, so this paper's is named."""
+    return "insight" if dataset in ("ssdd", "hrsid") else ""
 
 
 def compared(system: str, module: str, *, dataset: str, backbone: str = "resnet50", **switches: object) -> Experiment:
-    """A system as MMDetection builds it. Tables II and III name ResNet-50; the other rows are taken as equal.
-
-    SSDD and HRSID have MAI-SE-Net's schedules as their own, so this paper's is named.
-    """
+    """A system as MMDetection builds it. Tables II and III name ResNet-50; the other rows are taken as equal."""
     return Experiment(
         system=system,
         module=f"reprolib.models.systems.{module}",
         backbone=backbone,
         dataset=dataset,
         switches=switches,
-        schedule="insight" if dataset in ("ssdd", "hrsid") else "",
+        schedule=schedule_of(dataset),
     )
 
 
@@ -33,34 +55,54 @@ def four(
     }
 
 
+WHOLE = insight(*EVERYTHING)
+WHOLE_ON_SCNET = insight(*EVERYTHING, host="scnet")
 ISAID = four("isaid", mask_rcnn=4, mask_scoring=5, point_rend=6, cascade=7) | {
     8: compared("HTC", "htc", dataset="isaid"),
     9: compared("SCNet", "scnet", dataset="isaid"),
+    11: WHOLE,
+    12: on_cascade("isaid"),
+    13: WHOLE_ON_SCNET,
 }
+ISAID_BOXES = four("isaid") | {8: WHOLE, 9: WHOLE_ON_SCNET, 10: on_cascade("isaid")}
+ABLATION = {1: ISAID[4], 2: insight("lpm"), 3: insight("gpm"), 4: insight("parea"), 5: WHOLE}
+FILTER = Extra(
+    name="Insight (Mask R-CNN), LPM as a filter",
+    why="The paper adds to the crop's spectrum, which adds one and the same picture to every crop; this row is row 2"
+    " with the spectrum multiplied instead (switch freq_op).",
+    like=2,
+)
 # "HRNetV2p-W32" cites a Cascade Mask R-CNN with HRNet as backbone. HQ-ISNet's builder has HRNet's pyramid, and with
 # these heads nothing else of HQ-ISNet.
 NWPU = four("nwpu_vhr10", cascade=5) | {
     6: compared("Cascade Mask R-CNN", "hq_isnet", dataset="nwpu_vhr10", backbone="hrnet_w32", hqis_head="cascade_mm"),
+    8: on_cascade("nwpu_vhr10"),
 }
 # Row 4 is quoted: it shows the run of its own paper.
-SSDD = four("ssdd", mask_rcnn=3, point_rend=5, mask_scoring=6, cascade=7) | {4: MAI_SE_NET[7]}
+SSDD = four("ssdd", mask_rcnn=3, point_rend=5, mask_scoring=6, cascade=7) | {4: MAI_SE_NET[7], 11: on_cascade("ssdd")}
 
 TITLES_AND_ROWS = (
     ("Share of images by ratio of foreground pixels", 3, {1: "coco", 2: "nwpu_vhr10", 3: "ssdd"}),
-    ("Ablation of LPM, GPM and area loss (iSAID val)", 5, {1: ISAID[4]}),
+    ("Ablation of LPM, GPM and area loss (iSAID val)", 5, ABLATION),
     ("Masks compared with other methods on iSAID", 13, ISAID),
-    ("Boxes compared with other methods on iSAID", 10, four("isaid")),
+    ("Boxes compared with other methods on iSAID", 10, ISAID_BOXES),
     ("Masks compared with other methods on NWPU VHR-10", 8, NWPU),
-    ("Boxes compared with other methods on NWPU VHR-10", 10, four("nwpu_vhr10")),
+    ("Boxes compared with other methods on NWPU VHR-10", 10, four("nwpu_vhr10") | {10: on_cascade("nwpu_vhr10")}),
     ("Masks compared with other methods on SSDD, split 7:3", 11, SSDD),
-    ("Boxes compared with other methods on SSDD, split 7:3", 8, four("ssdd")),
-    ("Masks compared with other methods on HRSID", 7, four("hrsid", cascade=5)),
-    ("Boxes compared with other methods on HRSID", 8, four("hrsid")),
-    ("Segmentation prompted by boxes", 3, {1: NWPU[5]}),
+    ("Boxes compared with other methods on SSDD, split 7:3", 8, four("ssdd") | {8: on_cascade("ssdd")}),
+    ("Masks compared with other methods on HRSID", 7, four("hrsid", cascade=5) | {7: on_cascade("hrsid")}),
+    ("Boxes compared with other methods on HRSID", 8, four("hrsid") | {8: on_cascade("hrsid")}),
+    ("Segmentation prompted by boxes", 3, {1: NWPU[5], 2: NWPU[8]}),
 )
+EXTRA_ROWS = {2: (Row(number=6, experiment=insight("lpm", freq_op="multiply"), extra=FILTER),)}
 
 TABLES = tuple(
-    Table(paper="insight_any_instance", number=number, title=title, rows=rows(count, found))
+    Table(
+        paper="insight_any_instance",
+        number=number,
+        title=title,
+        rows=(*rows(count, found), *EXTRA_ROWS.get(number, ())),
+    )
     for number, (title, count, found) in enumerate(TITLES_AND_ROWS, start=1)
 )
 
