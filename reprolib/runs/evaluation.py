@@ -7,7 +7,6 @@ import math
 import statistics
 from pathlib import Path
 
-from safetensors.torch import load_model
 from torch import nn
 
 from reprolib.data.catalog import prepare
@@ -23,6 +22,7 @@ from reprolib.files import write_atomic
 from reprolib.params import Run
 from reprolib.runs.build import build_model
 from reprolib.runs.paths import run_paths
+from reprolib.runs.weights import load_weights
 
 
 def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: str | None = None) -> dict[str, object]:
@@ -41,7 +41,7 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
     dataset = CocoInstances(split.images, split.annotations, train=False)
     use_cpu_threads(run.schedule.cpu_threads)
     model = build_model(run, num_classes=len(dataset.class_names), pretrained=False)
-    load_model(model, paths["weights"])
+    load_weights(model, paths["weights"])
     detections, speed = predict(model, dataset, device=device)
     write_atomic(paths["predictions"], json.dumps(detections))
 
