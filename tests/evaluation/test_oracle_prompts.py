@@ -1,5 +1,7 @@
 """The oracle of Insight Any Instance's Table XI, by hand: which instances count as missed, and what joining gives."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,8 @@ from torch import nn
 from reprolib.evaluation.coco import evaluate
 from reprolib.evaluation.oracle_prompts import evaluate_oracle, join_results, missed_boxes
 from reprolib.evaluation.rle import encode_masks
+from reprolib.params import load_profile, resolve
+from reprolib.plan import evaluate_plan, experiment_by_id, train_plan
 from reprolib.runs.oracle_prompts import AT_ONCE, prompt
 
 SHIP, PLANE = 3, 7
@@ -149,3 +153,13 @@ def test_many_prompts_go_in_parts():
 def test_a_model_without_prompts_is_refused():
     with pytest.raises(ValueError, match="Linear takes no box prompts"):
         prompt(nn.Linear(1, 1), Images(), {1: [list(A)]}, device="cpu")
+
+
+def test_asking_for_it_changes_the_plan_of_the_evaluation_alone():
+    plain = experiment_by_id("coco-mask_rcnn_r50")
+    run = resolve(load_profile("demo"), plain, 0)
+    asked = dataclasses.replace(run, experiment=dataclasses.replace(plain, oracle_prompts=True))
+    assert asked.id == run.id
+    data = {"data_fingerprint": "0"}
+    assert train_plan(asked, **data) == train_plan(run, **data)
+    assert evaluate_plan(asked, **data)["fingerprint"] != evaluate_plan(run, **data)["fingerprint"]
