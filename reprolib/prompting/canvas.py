@@ -55,7 +55,9 @@ def prompt_view(prompted: PromptedImage) -> ipywidgets.VBox:
     says = ipywidgets.HTML()
 
     def show(change: object = None) -> None:
+        typed.unobserve(take_typed, "value")  # what is written here was not typed
         typed.value = _as_text(canvas.boxes)
+        typed.observe(take_typed, "value")
         boxes = torch.tensor(canvas.boxes, dtype=torch.float32).reshape(-1, 4)
         try:
             found = prompted.segment(boxes, torch.full((len(boxes),), label.value) if label.value else None)
@@ -68,20 +70,22 @@ def prompt_view(prompted: PromptedImage) -> ipywidgets.VBox:
         says.value = escape(", ".join(found_names)) or "drag a box on the image"
 
     def take_typed(change: object) -> None:
-        if typed.value == _as_text(canvas.boxes):  # written by `show`
-            return
         lines = [line for line in typed.value.splitlines() if line.strip()]
         try:
-            canvas.boxes = parse_boxes(lines, image=prompted.name).tolist() if lines else []
+            boxes = parse_boxes(lines, image=prompted.name).tolist() if lines else []
         except ValueError as error:
             says.value = _in_red(error)
+            return
+        if boxes == canvas.boxes:
+            show()  # a mistake may have been taken back
+        else:
+            canvas.boxes = boxes
 
     def drop(count: int) -> None:
         canvas.boxes = canvas.boxes[: len(canvas.boxes) - count]
 
     canvas.observe(show, "boxes")
     label.observe(show, "value")
-    typed.observe(take_typed, "value")
     undo.on_click(lambda button: drop(1))
     clear.on_click(lambda button: drop(len(canvas.boxes)))
     pictures = ipywidgets.HBox([canvas, result], layout={"align_items": "flex-start"})

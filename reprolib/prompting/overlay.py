@@ -44,6 +44,7 @@ def overlay(image: Tensor, found: Mapping[str, Tensor], names: Sequence[str]) ->
             va="top",
             fontsize=7,
             color="white",
+            parse_math=False,  # a name is no formula
             bbox={"facecolor": colour, "alpha": 0.75, "pad": 0.8, "edgecolor": "none"},
         )
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))

@@ -64,6 +64,10 @@ def test_mistakes_are_said_in_the_view(view, typed, message):
     assert message in view.says.value
     view.typed.value = "10,5,50,45"
     assert view.says.value.startswith("0: ")
+    view.typed.value = "10,5,50"
+    assert "neither" in view.says.value
+    view.typed.value = "10,5,50,45"  # taken back: the boxes are those of before
+    assert view.says.value.startswith("0: ")
 
 
 def test_a_canvas_refuses_what_is_no_box():
