@@ -26,6 +26,7 @@ from reprolib.models.systems import mask_rcnn
 from reprolib.params import Scale, Schedule, load_profile
 
 NUM_CLASSES = 80
+PROMPTED = "nwpu_vhr10-insight_r50-lpm+gpm+parea~host.cascade_mask_rcnn"  # Insight Any Instance's Table XI
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -196,7 +197,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--proposals", type=int, default=0, help="boxes of the box stages; by default the profile's")
     rows.add_argument("--detections", type=int, default=50, help="boxes of the mask branch")
     prompts = parser.add_argument_group("box prompts on an encoded image, beside encoding it again")
-    prompts.add_argument("--prompt", metavar="EXPERIMENT", help="for example nwpu_vhr10-cascade_mask_rcnn_r50")
+    prompts.add_argument("--prompt", nargs="?", const=PROMPTED, metavar="EXPERIMENT", help=f"by default {PROMPTED}")
     prompts.add_argument("--boxes", type=int, nargs="+", default=(1, 10, 100), help="of a call")
     both = parser.add_argument_group("of a ladder and of prompts")
     both.add_argument("--profile", help="profile of params.yaml; by default the active one")

@@ -5,6 +5,7 @@ import argparse
 import pytest
 
 from reprolib import bench, bench_prompt
+from reprolib.papers import catalog
 from reprolib.params import load_profile
 
 
@@ -58,5 +59,8 @@ def test_the_command_line_reaches_it(monkeypatch, capsys):
     assert seen["given"][0] == "coco-mask_rcnn_r50" and seen["given"][1].name == "paper"
     assert seen["counts"] == [5] and seen["rounds"] == 7
     assert capsys.readouterr().out == "{}\n"
+    assert (
+        parser.parse_args(["--prompt"]).prompt == catalog.all_tables()["insight_any_instance-11"].rows[2].experiment.id
+    )
     with pytest.raises(ValueError, match="two benchmarks"):
         bench.run(parser.parse_args(["--prompt", "x", "--ladder", "y"]))
