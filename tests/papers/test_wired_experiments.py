@@ -83,6 +83,10 @@ COUNTS = {
     ("iemask_rcnn-8", 10): Count(73_216_274, "layers that are never used are not built here", 1_179_904 + 590_592),
     ("iemask_rcnn-8", 11): Count(140_065_042, "cannot be exact beside row 10", None),
     ("insight_any_instance-2", 1): Count(44_046_506, "44.05, printed as 44.1", None),
+    ("insight_any_instance-2", 2): Count(46_395_778),
+    ("insight_any_instance-2", 3): Count(49_182_378),
+    ("insight_any_instance-2", 4): Count(44_046_506, "44.05, printed as 44.1", None),
+    ("insight_any_instance-2", 5): Count(51_334_530),
     ("seanet-6", 1): Count(63_167_477),
     ("seanet-6", 2): Count(99_091_640),
     # Two pairs of RoI convolutions, the centre-ness output and five scales, the scale of an attention.
