@@ -1,7 +1,8 @@
 """Our Mask R-CNN against torchvision's at equal weights, inputs and settings, alternating in one process.
 
 `python -m reprolib bench` prints how many times faster ours is: a ratio above 1 means that ours needs less time.
-With `--ladder TABLE` it times the rows of an ablation instead, see `reprolib.bench_ladder`.
+With `--ladder TABLE` it times the rows of an ablation instead, see `reprolib.bench_ladder`; with `--prompt EXPERIMENT`
+box prompts on an encoded image, see `reprolib.bench_prompt`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from reprolib.models.systems import mask_rcnn
 from reprolib.params import Scale, Schedule, load_profile
 
 NUM_CLASSES = 80
+PROMPTED = "nwpu_vhr10-insight_r50-lpm+gpm+parea~host.cascade_mask_rcnn"  # Insight Any Instance's Table XI
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -183,7 +185,7 @@ def _wait(device: str) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `reprolib bench`."""
     parser.add_argument("--device", help="cpu or cuda; without it what a run would pick")
-    parser.add_argument("--rounds", type=int, help="each times everything once per task; 5, of a ladder 20")
+    parser.add_argument("--rounds", type=int, help="each times everything once; 5, of a ladder 20, of prompts 7")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     pair = parser.add_argument_group("against torchvision")
     pair.add_argument("--batch-size", type=int, default=2, help="images per step")
@@ -192,16 +194,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows = parser.add_argument_group("rows of an ablation, each against the row above")
     rows.add_argument("--ladder", metavar="TABLE", help="for example mai_se_net-1; one image's inference")
     rows.add_argument("--rows", type=int, nargs="+", default=(), help="by default all rows of the table's ablation")
-    rows.add_argument("--profile", help="profile of params.yaml; by default the active one")
-    rows.add_argument("--side", type=int, default=0, help="of the square image; by default the profile's test size")
     rows.add_argument("--proposals", type=int, default=0, help="boxes of the box stages; by default the profile's")
     rows.add_argument("--detections", type=int, default=50, help="boxes of the mask branch")
+    prompts = parser.add_argument_group("box prompts on an encoded image, beside encoding it again")
+    prompts.add_argument("--prompt", nargs="?", const=PROMPTED, metavar="EXPERIMENT", help=f"by default {PROMPTED}")
+    prompts.add_argument("--boxes", type=int, nargs="+", default=(1, 10, 100), help="of a call")
+    both = parser.add_argument_group("of a ladder and of prompts")
+    both.add_argument("--profile", help="profile of params.yaml; by default the active one")
+    both.add_argument("--side", type=int, default=0, help="of the square image; by default the profile's test size")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after a ladder."""
+    """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after a ladder or prompts."""
+    if arguments.ladder and arguments.prompt:
+        raise ValueError("--ladder and --prompt are two benchmarks; run one after the other")
     if arguments.ladder:
         return _run_ladder(arguments)
+    if arguments.prompt:
+        return _run_prompt(arguments)
     result = run_bench(
         device=arguments.device or pick_device(),
         rounds=5 if arguments.rounds is None else arguments.rounds,
@@ -230,6 +240,21 @@ def _run_ladder(arguments: argparse.Namespace) -> int:
         detections=arguments.detections,
     )
     print(json.dumps(result, indent=1) if arguments.json else bench_ladder.text(result))
+    return 0
+
+
+def _run_prompt(arguments: argparse.Namespace) -> int:
+    from reprolib import bench_prompt  # it builds on this module
+
+    result = bench_prompt.run_prompt(
+        arguments.prompt,
+        load_profile(arguments.profile),
+        device=arguments.device or pick_device(),
+        rounds=7 if arguments.rounds is None else arguments.rounds,
+        side=arguments.side,
+        counts=arguments.boxes,
+    )
+    print(json.dumps(result, indent=1) if arguments.json else bench_prompt.text(result))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -66,6 +67,23 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
         added.add_argument("experiment")
         added.add_argument("--seed", type=int, default=0)
         added.add_argument("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one")
+    added = verb("segment", _segment, "masks of given boxes on an image, by a trained run: a picture and COCO JSON")
+    added.add_argument("image", metavar="IMAGE")
+    added.add_argument(
+        "--boxes",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="X1,Y1,X2,Y2",
+        help="pixels of the stored image, corner to corner; or a JSON file: a list of such boxes, or COCO annotations",
+    )
+    added.add_argument("--weights", default="", help="results/<profile>/weights/<run>.safetensors, or an experiment")
+    added.add_argument("--experiment", default="", help="of which the weights are, where the file does not say")
+    added.add_argument("--seed", type=int, default=0, help="of the experiment's run")
+    added.add_argument("--labels", nargs="+", default=[], metavar="CLASS", help="one for all boxes or each; else found")
+    added.add_argument("--out", default="segments", metavar="FOLDER", help="by default segments/")
+    added.add_argument("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one")
+    added._negative_number_matcher = re.compile(r"-[\d.]")  # "-3,5,20,20" is a box, and a wrong one: not an option
     added = verb("tables", _tables, "render tables beside their reported numbers, all of the profile by default")
     added.add_argument("table", nargs="*")
     added = verb("plan", _plan, "what the profile runs, and what has a record")
@@ -195,8 +213,25 @@ def _evaluate(options: argparse.Namespace) -> None:
     plan = evaluate_plan(run, data_fingerprint=data)
     record = evaluate_run(run, fingerprint=plan["fingerprint"], data_fingerprint=data, device=options.device)
     for name, value in record["metrics"].items():
-        if name.count("/") == 1:
+        if name.count("/") == 1 or name.startswith("oracle/"):
             print(f"{name:12} {'n/a' if value is None else f'{value:.2f}'}")
+
+
+def _segment(options: argparse.Namespace) -> None:
+    from reprolib.prompting.segment import segment_file
+
+    segmented = segment_file(
+        options.image,
+        boxes=options.boxes,
+        labels=options.labels,
+        weights=options.weights,
+        experiment=options.experiment,
+        profile=options.profile,
+        seed=options.seed,
+        device=options.device,
+        out=options.out,
+    )
+    print(segmented.text())
 
 
 def _tables(options: argparse.Namespace) -> None:

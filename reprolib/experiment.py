@@ -32,6 +32,8 @@ class Experiment:
     components: the switched-on parts of a paper's system, lower case, in the order of the paper.
     switches: further keyword arguments of `build`, e.g. {"dialect": "mm"}.
     schedule: a schedule's name in params.yaml where it is not the data set's own.
+    oracle_prompts: the evaluation also prompts what was missed, see `reprolib.evaluation.oracle_prompts`. It adds
+    metrics to the run's record and is no part of its id.
     """
 
     system: str
@@ -41,6 +43,7 @@ class Experiment:
     components: tuple[str, ...] = ()
     switches: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     schedule: str = ""
+    oracle_prompts: bool = False
 
     @property
     def id(self) -> str:

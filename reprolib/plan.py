@@ -98,6 +98,7 @@ def evaluate_plan(run: Run, *, data_fingerprint: str) -> dict[str, object]:
             "libraries": libraries() | {"pycocotools": importlib.metadata.version("pycocotools")},
             "code": code_hashes([*EVALUATE_ENTRIES, run.experiment.module]),
         }
+        | ({"oracle_prompts": True} if run.experiment.oracle_prompts else {})
     )
 
 

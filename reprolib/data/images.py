@@ -14,18 +14,17 @@ DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 STRETCH = (0.1, 99.9)  # percent of the pixels below black and below white
 
 
-def read_image(path: Path, *, height: int, width: int) -> torch.Tensor:
-    """An image file as uint8 [3, H, W].
+def read_image(path: Path, *, height: int = 0, width: int = 0) -> torch.Tensor:
+    """An image file as uint8 [3, H, W], of the size that annotations state (0: any).
 
     Alpha is dropped, gray repeated, palettes looked up. Gray images deeper than 8 bits keep their values
     where these fit into 8 bits and are otherwise stretched between their 0.1 and 99.9 percentiles, since
     16-bit files often use few of their bits. EXIF rotation is ignored, as annotations refer to the stored
-    pixels. Raises DataError when the file is missing, unreadable, or not of the size that the annotations
-    state.
+    pixels. Raises DataError when the file is missing, unreadable, or of another size.
     """
     try:
         with Image.open(path) as image:
-            if image.size != (width, height):
+            if image.size != (width or image.width, height or image.height):
                 raise DataError(f"{path}: {size_message(image.size, width=width, height=height)}")
             if image.mode in DEEP_MODES:
                 pixels = _to_bytes(np.asarray(image, np.float64))

@@ -72,7 +72,8 @@ RECORD_SCHEMA: Mapping[str, object] = _object(
         fingerprint=_field("string", "sha256 over annotations and image list"),
     ),
     metrics=_mapping(
-        "<iou type>/<metric>[/<class>], in percent; null where the ground truth has no such object",
+        "<iou type>/<metric>[/<class>], in percent; null where the ground truth has no such object; `oracle/...`:"
+        " missed instances prompted by the ground truth's boxes",
         _field(["number", "null"], "percent"),
     ),
     precision_recall=_mapping(

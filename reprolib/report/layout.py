@@ -128,6 +128,8 @@ def metric_label(metric: str) -> str:
     if kind in _IOU_TYPES:
         name, _, category = name.partition("/")
         return f"{_IOU_TYPES[kind]} {name}" + (f" {category}" if category else "")
+    if kind == "oracle":
+        return f"oracle {metric_label(name)}"
     if kind == "dataset":
         return name.replace("_", " ").replace("/", " ")
     return _PLAIN_NAMES.get(metric, metric.replace("_", " ").replace("/", " ") + (" px" if name else ""))

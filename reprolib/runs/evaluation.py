@@ -7,7 +7,6 @@ import math
 import statistics
 from pathlib import Path
 
-from safetensors.torch import load_model
 from torch import nn
 
 from reprolib.data.catalog import prepare
@@ -17,12 +16,15 @@ from reprolib.engine.inference import predict
 from reprolib.evaluation.boundary import evaluate_boundary
 from reprolib.evaluation.coco import evaluate, precision_recall
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.evaluation.oracle_prompts import evaluate_oracle, missed_boxes
 from reprolib.evaluation.record import make_record, write_record
 from reprolib.evaluation.trimap import evaluate_trimap
 from reprolib.files import write_atomic
 from reprolib.params import Run
 from reprolib.runs.build import build_model
+from reprolib.runs.oracle_prompts import prompt
 from reprolib.runs.paths import run_paths
+from reprolib.runs.weights import load_weights
 
 
 def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: str | None = None) -> dict[str, object]:
@@ -41,7 +43,7 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
     dataset = CocoInstances(split.images, split.annotations, train=False)
     use_cpu_threads(run.schedule.cpu_threads)
     model = build_model(run, num_classes=len(dataset.class_names), pretrained=False)
-    load_model(model, paths["weights"])
+    load_weights(model, paths["weights"])
     detections, speed = predict(model, dataset, device=device)
     write_atomic(paths["predictions"], json.dumps(detections))
 
@@ -54,6 +56,9 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
         curves |= precision_recall(ground_truth, detections, iou_type, backend="hotcoco", max_detections=limit)
     metrics |= evaluate_boundary(ground_truth, detections, max_detections=limit)
     metrics |= evaluate_trimap(ground_truth, detections, max_detections=limit)
+    if run.experiment.oracle_prompts:
+        prompted = prompt(model, dataset, missed_boxes(ground_truth, detections), device=device)
+        metrics |= evaluate_oracle(ground_truth, detections, prompted, limit=run.scale.detections, max_detections=limit)
     record = make_record(
         run,
         data={

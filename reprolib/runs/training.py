@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-
-from safetensors.torch import save_model
 
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
@@ -15,6 +12,7 @@ from reprolib.files import write_atomic, write_json
 from reprolib.params import Run
 from reprolib.runs.build import build_model
 from reprolib.runs.paths import WORK, run_paths
+from reprolib.runs.weights import save_weights
 
 
 def train_run(run: Run, *, fingerprint: str, device: str | None = None) -> dict[str, object]:
@@ -41,10 +39,8 @@ def train_run(run: Run, *, fingerprint: str, device: str | None = None) -> dict[
         work=work,
         log=work / "log.jsonl",
     )
-    paths["weights"].parent.mkdir(parents=True, exist_ok=True)
-    part = paths["weights"].with_suffix(f".{os.getpid()}.part")
-    save_model(model.cpu(), str(part))
-    part.replace(paths["weights"])
+    classes = zip(dataset.category_ids, dataset.class_names, strict=True)
+    save_weights(paths["weights"], model, run=run, categories=[{"id": key, "name": name} for key, name in classes])
     write_atomic(paths["log"], (work / "log.jsonl").read_bytes())
     plain = dataclasses.asdict(summary) | {"fingerprint": fingerprint}
     write_json(paths["summary"], plain)

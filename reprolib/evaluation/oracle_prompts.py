@@ -1,0 +1,87 @@
+"""Automatic results joined by masks prompted with the ground truth's own boxes of what was missed: an oracle.
+
+Insight Any Instance, section IV.F and Table XI. The ground truth is used at test time, so the numbers are no detector's
+accuracy: they say what a person who boxes every missed instance would gain. All carry the name `oracle/`.
+
+The paper leaves open what follows.
+- Missed is an instance, no crowd, that no detection of its class covers with a mask IoU of 0.5 or more, whatever the
+  detection's score: the detections are those that the run is evaluated by.
+- The prompt is the box around the instance's mask; an instance without a pixel cannot be prompted.
+- The class is the model's, not the ground truth's, and so is the score that ranks the mask among the others.
+- Of an image's joined results, the best by score count, as many as the model may detect (100); at equal scores
+  detections come first.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pycocotools import mask as pycocotools_mask
+
+from reprolib.evaluation.coco import evaluate
+from reprolib.evaluation.coco_inputs import clean_detections, clean_ground_truth
+
+MISSED_BELOW = 0.5  # mask IoU
+
+
+def missed_boxes(
+    ground_truth: Path | str | Mapping[str, object], detections: Sequence[Mapping[str, object]]
+) -> dict[object, list[list[float]]]:
+    """Boxes [x1,y1,x2,y2] of the missed instances by image id, in the order of the annotations.
+
+    Arguments and errors as in `reprolib.evaluation.coco.evaluate`.
+    """
+    truth = clean_ground_truth(ground_truth, "segm", "json")
+    found = defaultdict(list)
+    for one in clean_detections(truth, detections, "segm"):
+        found[one["image_id"], one["category_id"]].append(one["segmentation"])
+    missed = defaultdict(list)
+    for one in truth["annotations"]:
+        mask = one["segmentation"]
+        if one["iscrowd"] or pycocotools_mask.area(mask) == 0:
+            continue
+        # mask by mask: pycocotools overflows on lists of more than 255 masks under numpy 2
+        candidates = found[one["image_id"], one["category_id"]]
+        if not any(pycocotools_mask.iou([other], [mask], [0])[0, 0] >= MISSED_BELOW for other in candidates):
+            x, y, width, height = pycocotools_mask.toBbox(mask).tolist()
+            missed[one["image_id"]].append([x, y, x + width, y + height])
+    return dict(missed)
+
+
+def join_results(
+    detections: Sequence[Mapping[str, object]], prompted: Sequence[Mapping[str, object]], *, limit: int
+) -> list[Mapping[str, object]]:
+    """Both kinds of COCO results, of each image the `limit` best by score."""
+    by_image = defaultdict(list)
+    for one in (*detections, *prompted):
+        by_image[one["image_id"]].append(one)
+    return [
+        one
+        for results in by_image.values()
+        for one in sorted(results, key=lambda result: -result["score"])[:limit]  # stable
+    ]
+
+
+def evaluate_oracle(
+    ground_truth: Path | str | Mapping[str, object],
+    detections: Sequence[Mapping[str, object]],
+    prompted: Sequence[Mapping[str, object]],
+    *,
+    limit: int,
+    max_detections: int = 100,
+) -> dict[str, float | None]:
+    """`oracle/segm/<metric>` over all classes, as `reprolib.evaluation.coco.evaluate` defines them, and
+    `oracle/prompted`: prompts per 100 instances; all in percent.
+
+    limit: results that count per image. prompted: COCO results of the prompts that `missed_boxes` gives.
+    """
+    joined = join_results(detections, prompted, limit=limit)
+    metrics = evaluate(ground_truth, joined, "segm", max_detections=max_detections)
+    truth = clean_ground_truth(ground_truth, "segm", "json")
+    instances = sum(not one["iscrowd"] for one in truth["annotations"])
+    share = 100 * len(prompted) / instances if instances else None
+    return {f"oracle/{name}": value for name, value in metrics.items() if name.count("/") == 1} | {
+        "oracle/prompted": share
+    }

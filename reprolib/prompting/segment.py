@@ -1,0 +1,133 @@
+"""An image file and boxes in, masks out: encoded once, prompted, drawn and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reprolib.data.errors import DataError
+from reprolib.data.images import read_image
+from reprolib.engine.devices import to_device
+from reprolib.files import write_atomic, write_json
+from reprolib.models.prompts import check_boxes
+from reprolib.prompting.document import coco_document
+from reprolib.prompting.overlay import overlay
+from reprolib.prompting.promptable import Promptable, load_promptable
+from reprolib.prompting.request import parse_boxes, parse_labels
+from reprolib.report.pictures import Picture
+
+
+class PromptedImage:
+    """An image that a detector has encoded: every prompt reuses the encoding.
+
+    pixels: uint8 [3,H,W] on the CPU.
+    """
+
+    def __init__(self, promptable: Promptable, pixels: Tensor, *, name: str) -> None:
+        self.promptable, self.pixels, self.name = promptable, pixels, name
+        with torch.inference_mode():
+            (image,), _ = to_device([pixels], [], device=promptable.device)
+            self.encoded = promptable.model.encode(image)
+
+    def segment(self, boxes: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """boxes [N,4] xyxy px, labels [N] from 1 or None (the model finds them) -> the same, scores [N], masks bool
+        [N,H,W], on the CPU. Raises ValueError naming the image and the box.
+        """
+        check(boxes, self.pixels, name=self.name)
+        device = self.promptable.device
+        with torch.inference_mode():
+            found = self.promptable.model.segment(
+                self.encoded, boxes.to(device), None if labels is None else labels.to(device)
+            )
+        return {key: value.cpu() for key, value in found.items()}
+
+    def draw(self, found: Mapping[str, Tensor]) -> Picture:
+        """The masks over the image; see `reprolib.prompting.overlay`."""
+        return overlay(self.pixels, found, [str(one["name"]) for one in self.promptable.categories])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmented:
+    """What `segment_file` found and where it wrote it."""
+
+    found: Mapping[str, Tensor]
+    names: tuple[str, ...]
+    picture: Path
+    document: Path
+
+    def text(self) -> str:
+        """A line per box: class, score and mask's pixels; then the files."""
+        areas = self.found["masks"].flatten(1).sum(1).tolist()
+        rows = zip(self.found["boxes"].tolist(), self.names, self.found["scores"].tolist(), areas, strict=True)
+        lines = [
+            f"box {number}  {','.join(f'{value:g}' for value in box)}  {name}  {score:.2f}  {area:,} px"
+            for number, (box, name, score, area) in enumerate(rows)
+        ]
+        return "\n".join([*lines, str(self.picture), str(self.document)])
+
+
+def check(boxes: Tensor, pixels: Tensor, *, name: str) -> None:
+    """Raise the ValueError of the model, for boxes that it would refuse, with the image's name."""
+    try:
+        check_boxes(boxes, tuple(pixels.shape[-2:]), device=torch.device("cpu"))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def open_image(path: str | Path) -> Tensor:
+    """Any image file as uint8 [3,H,W], see `read_image`; raises DataError naming the file."""
+    if Path(path).is_dir():
+        raise DataError(f"{path} is a folder; name one image")
+    return read_image(Path(path))
+
+
+def segment_file(
+    image: str | Path,
+    *,
+    boxes: Sequence[str],
+    labels: Sequence[str] = (),
+    weights: str = "",
+    experiment: str = "",
+    profile: str | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    out: str | Path = "segments",
+) -> Segmented:
+    """Segment what boxes hold; writes `<out>/<image's stem>-segments.png` and `.json`, each whole or not at all.
+
+    boxes, labels: as text, see `reprolib.prompting.request`. weights, experiment, profile, seed: see `load_promptable`.
+    Raises ValueError or FileNotFoundError naming the file or the field, and then writes nothing.
+    """
+    asked = parse_boxes(boxes, image=image)  # what costs nothing is checked before a model is built
+    pixels = open_image(image)
+    check(asked, pixels, name=str(image))
+    promptable = load_promptable(weights, experiment=experiment, profile=profile, seed=seed, device=device)
+    names = [str(one["name"]) for one in promptable.categories]
+    given = parse_labels(labels, names=names, count=len(asked))
+    prompted = PromptedImage(promptable, pixels, name=str(image))
+    found = prompted.segment(asked, given)
+    document = coco_document(
+        found,
+        file_name=Path(image).name,
+        size=tuple(pixels.shape[-2:]),
+        categories=promptable.categories,
+        model=f"{promptable.run.id} (profile {promptable.run.profile})",
+    )
+    picture = prompted.draw(found).png
+    target = Path(out) / f"{Path(image).stem}-segments"
+    paths = {suffix: target.with_name(f"{target.name}.{suffix}") for suffix in ("png", "json")}
+    try:
+        write_atomic(paths["png"], picture)
+        write_json(paths["json"], document)
+    except OSError as error:
+        raise ValueError(f"{out}: cannot be written to ({error.strerror}); name another folder by --out") from None
+    return Segmented(
+        found=found,
+        names=tuple(promptable.name(label) for label in found["labels"].tolist()),
+        picture=paths["png"],
+        document=paths["json"],
+    )
