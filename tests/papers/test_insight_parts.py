@@ -39,10 +39,12 @@ def crops(count: int = 3) -> torch.Tensor:
 
 
 def test_a_transformer_layer_is_torchs() -> None:
-    ours = TransformerLayer(C)
-    theirs = nn.TransformerEncoderLayer(C, 8, 4 * C, 0.0, "gelu", batch_first=True, norm_first=True)
+    """8 heads at the published width, heads as wide in a thin network."""
+    assert TransformerLayer(256).heads == 8 and TransformerLayer(48).heads == 1
+    ours = TransformerLayer(64)
+    theirs = nn.TransformerEncoderLayer(64, 2, 256, 0.0, "gelu", batch_first=True, norm_first=True)
     for parameter in ours.parameters():
-        nn.init.normal_(parameter)
+        nn.init.normal_(parameter, std=0.2)
     own = {
         "self_attn.in_proj_": ours.qkv,
         "self_attn.out_proj.": ours.project,
@@ -53,7 +55,7 @@ def test_a_transformer_layer_is_torchs() -> None:
     }
     state = {name + kind: getattr(layer, kind) for name, layer in own.items() for kind in ("weight", "bias")}
     theirs.load_state_dict(state)
-    tokens = torch.randn(2, 10, C)
+    tokens = torch.randn(2, 10, 64)
     torch.testing.assert_close(ours(tokens), theirs(tokens), rtol=1e-4, atol=1e-4)
 
 
