@@ -39,10 +39,12 @@ def crops(count: int = 3) -> torch.Tensor:
 
 
 def test_a_transformer_layer_is_torchs() -> None:
-    ours = TransformerLayer(C)
-    theirs = nn.TransformerEncoderLayer(C, 8, 4 * C, 0.0, "gelu", batch_first=True, norm_first=True)
+    """8 heads at the published width, heads as wide in a thin network."""
+    assert TransformerLayer(256).heads == 8 and TransformerLayer(48).heads == 1
+    ours = TransformerLayer(64)
+    theirs = nn.TransformerEncoderLayer(64, 2, 256, 0.0, "gelu", batch_first=True, norm_first=True)
     for parameter in ours.parameters():
-        nn.init.normal_(parameter)
+        nn.init.normal_(parameter, std=0.2)
     own = {
         "self_attn.in_proj_": ours.qkv,
         "self_attn.out_proj.": ours.project,
@@ -53,7 +55,7 @@ def test_a_transformer_layer_is_torchs() -> None:
     }
     state = {name + kind: getattr(layer, kind) for name, layer in own.items() for kind in ("weight", "bias")}
     theirs.load_state_dict(state)
-    tokens = torch.randn(2, 10, C)
+    tokens = torch.randn(2, 10, 64)
     torch.testing.assert_close(ours(tokens), theirs(tokens), rtol=1e-4, atol=1e-4)
 
 
@@ -175,10 +177,11 @@ def test_a_box_asks_its_own_image_and_no_other_box() -> None:
     assert [one[0].shape for one in tokens] == [(1, 24, C), (1, 16, C)]
 
 
+@pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("residual", [True, False])
-def test_the_answer_is_softmax_of_products_over_the_root_of_the_width(residual) -> None:
+def test_the_answer_is_softmax_of_products_over_the_root_of_the_width(residual, norm) -> None:
     """Eq. 5 by hand, single head and without projections, in every loop."""
-    prompts = GlobalPrompts(C, switches=Switches(g2l_residual=residual))
+    prompts = GlobalPrompts(C, switches=Switches(g2l_residual=residual, g2l_norm=norm))
     image, shown = torch.randn(1, 3, 32, 48), crops(2)
     with torch.no_grad():
         found = prompts(shown, prompts.encode(image, [(32, 48)]), [2])
@@ -186,7 +189,8 @@ def test_the_answer_is_softmax_of_products_over_the_root_of_the_width(residual) 
         local = prompts.local_patches(shown) + places(14, 14, C, device=image.device)
         for loop in range(3):
             tokens, local = prompts.global_layers[loop](tokens), prompts.local_layers[loop](local)
-            answer = (local @ tokens.transpose(1, 2) / C**0.5).softmax(-1) @ tokens
+            asking, asked = (F.layer_norm(one, (C,)) if norm else one for one in (local, tokens))
+            answer = (asking @ asked.transpose(1, 2) / C**0.5).softmax(-1) @ asked
             local = local + answer if residual else answer
     torch.testing.assert_close(found, local.transpose(1, 2).reshape(2, C, 14, 14), rtol=1e-4, atol=1e-5)
 

@@ -18,7 +18,8 @@ class GlobalPrompts(nn.Module):
 
     def __init__(self, channels: int, *, switches: Switches) -> None:
         super().__init__()
-        self.patch, self.loops, self.residual = switches.gpm_patch, switches.gpm_loops, switches.g2l_residual
+        self.patch, self.loops = switches.gpm_patch, switches.gpm_loops
+        self.norm, self.residual = switches.g2l_norm, switches.g2l_residual
         self.global_patches = Patches(channels, size=self.patch, stride=self.patch)
         self.local_patches = Patches(channels, size=2, stride=2)
         count = 1 if switches.share_loop_weights else self.loops
@@ -30,7 +31,7 @@ class GlobalPrompts(nn.Module):
             self.projections = nn.ModuleList(triples)
 
     def encode(self, images: Tensor, image_sizes: list[tuple[int, int]]) -> list[list[Tensor]]:
-        """images [B,3,H,W], padded; sizes (h, w) inside. -> per image and loop: global tokens [1,T,C].
+        """images [B,3,H,W], padded; sizes (h, w) inside. -> per image and loop: global tokens [1,T,C], to be asked.
 
         Tokens of patches that lie in the padding alone are left out, so that an image's tokens are its own.
         """
@@ -43,7 +44,7 @@ class GlobalPrompts(nn.Module):
         every = []
         for loop in range(self.loops):
             tokens = self._layer(self.global_layers, loop)(tokens)
-            every.append(tokens)
+            every.append(self._normed(tokens))
         return every
 
     def forward(self, crops: Tensor, tokens: list[list[Tensor]], counts: list[int]) -> Tensor:
@@ -63,11 +64,24 @@ class GlobalPrompts(nn.Module):
 
     def _ask(self, local: Tensor, tokens: Tensor, loop: int) -> Tensor:
         """Eq. 5: softmax(L G' / sqrt(C)) G for local tokens [n,T,C] and one image's global tokens [1,t,C]."""
-        queries, keys, values = local.flatten(0, 1)[None], tokens, tokens
-        if self.projections is not None:
-            projections = self._layer(self.projections, loop)
-            queries, keys, values = (one(part) for one, part in zip(projections, (queries, keys, values), strict=True))
+        queries, keys, values = self._projected(local.flatten(0, 1)[None], tokens, loop)
         return F.scaled_dot_product_attention(queries[:, None], keys[:, None], values[:, None]).view_as(local)
+
+    def attention(self, local: Tensor, tokens: Tensor, loop: int) -> Tensor:
+        """The weights of Eq. 5, [n,T,t]: rows sum to 1. To look at; `forward` never holds them."""
+        queries, keys, _ = self._projected(local, tokens, loop)
+        return (queries @ keys.transpose(1, 2) / keys.shape[2] ** 0.5).softmax(-1)
+
+    def _projected(self, local: Tensor, tokens: Tensor, loop: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values: without projections the tokens themselves."""
+        local = self._normed(local)
+        if self.projections is None:
+            return local, tokens, tokens
+        query, key, value = self._layer(self.projections, loop)
+        return query(local), key(tokens), value(tokens)
+
+    def _normed(self, tokens: Tensor) -> Tensor:
+        return F.layer_norm(tokens, tokens.shape[-1:]) if self.norm else tokens
 
     @staticmethod
     def _layer(layers: nn.ModuleList, loop: int) -> nn.Module:

@@ -69,7 +69,7 @@ ISAID = four("isaid", mask_rcnn=4, mask_scoring=5, point_rend=6, cascade=7) | {
 ISAID_BOXES = four("isaid") | {8: WHOLE, 9: WHOLE_ON_SCNET, 10: on_cascade("isaid")}
 ABLATION = {1: ISAID[4], 2: insight("lpm"), 3: insight("gpm"), 4: insight("parea"), 5: WHOLE}
 FILTER = Extra(
-    name="Insight (Mask R-CNN), LPM as a filter",
+    name="LPM as a filter",
     why="The paper adds to the crop's spectrum, which adds one and the same picture to every crop; this row is row 2"
     " with the spectrum multiplied instead (switch freq_op).",
     like=2,

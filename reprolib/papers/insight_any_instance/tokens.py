@@ -10,24 +10,25 @@ from torchvision.ops import roi_align
 from reprolib.models.roi_align_cpu import roi_align_cpu
 from reprolib.models.roi_pooler import to_rois
 
-HEADS = 8
+HEAD_WIDTH = 32  # 8 heads of 256 channels; thin networks have fewer heads
 EXPANSION = 4  # of the feed-forward layers
 GRID = 14  # side of a prompt, which is that of the RoI features
 SAMPLING = 2  # RoIAlign's samples per pixel of a crop and axis
 
 
 class TransformerLayer(nn.Module):
-    """Pre-norm self-attention in 8 heads, then a pre-norm feed-forward layer with GELU: [B,T,C] -> the same."""
+    """Pre-norm self-attention, then a pre-norm feed-forward layer with GELU: [B,T,C] -> the same."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.heads = next(count for count in range(max(1, channels // HEAD_WIDTH), 0, -1) if channels % count == 0)
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.qkv = linear(channels, 3 * channels)
         self.project = linear(channels, channels)
         self.widen, self.narrow = linear(channels, EXPANSION * channels), linear(EXPANSION * channels, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        parts = self.qkv(self.norm1(tokens)).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+        parts = self.qkv(self.norm1(tokens)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(*parts.unbind(0))
         tokens = tokens + self.project(attended.transpose(1, 2).flatten(2))
         return tokens + self.narrow(F.gelu(self.widen(self.norm2(tokens))))
