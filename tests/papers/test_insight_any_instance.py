@@ -135,7 +135,7 @@ SWITCHES = [
     {},
     *({name: value} for name, values in CHOICES.items() for value in values if value != DEFAULTS[name]),
     {"share_across_stages": False, "host": "cascade_mask_rcnn"},
-    {"g2l_norm": False},
+    {"g2l_norm": True},
     {"g2l_residual": False},
     {"g2l_proj": True},
     {"g2l_proj": True, "share_loop_weights": True},

@@ -42,7 +42,7 @@ class Switches:
     lpm_stride: int = 2  # 2 | 1: of LPM's patches; 1 has four times the tokens, averaged afterwards
     gpm_loops: int = 3  # times that local tokens ask the global ones
     gpm_patch: int = 16  # 16 | 32 px: side of a global token
-    g2l_norm: bool = True  # both sides of Eq. 5 pass a layer norm without parameters
+    g2l_norm: bool = False  # both sides of Eq. 5 pass a layer norm without parameters
     g2l_residual: bool = True  # the answer is added to the local tokens; off (Eq. 5), it replaces them
     g2l_proj: bool = False  # learned projections of queries, keys and values in Eq. 5
     share_loop_weights: bool = False  # the same layers in every loop
