@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict
 from importlib import resources
@@ -130,6 +131,28 @@ def test_mask_stages_share_prompts_unless_told_otherwise(host) -> None:
     assert count(prompt_targets="mask+box") == base + one + 197_120  # the box stages' own fusion
 
 
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_box_given_by_hand_is_moved_only_on_request(host) -> None:
+    """Every stage is made to double the width; the last box is clipped at the image's border."""
+    given = torch.tensor([[20.0, 10, 22, 40], [50, 10, 60, 20]])
+    model = thin("lpm", host=host, prompt_refine_box=True)
+    stages = [model.roi_heads.box_stage] if host == "mask_rcnn" else list(model.roi_heads.box_stages)
+    for stage in stages:
+        torch.nn.init.zeros_(stage.predictor.bbox_pred.weight)
+        stage.predictor.bbox_pred.bias.data.view(-1, 4)[:] = torch.tensor([0, 0, math.log(2), 0])
+        stage.predictor.bbox_pred.bias.data.view(-1, 4)[:, 2] *= stage.box_coder.weights[2]
+    image = scene()[0]
+    found = model.segment(image, given)
+    times = 2 ** len(stages)
+    expected = torch.tensor([[21.0 - times, 10, 21 + times, 40], [55 - 5 * times, 10, 64, 20]]).clamp(min=0)
+    torch.testing.assert_close(found["boxes"][:1], expected[:1])
+    assert found["boxes"][1, 2] == 64
+    model.refines_prompts = False
+    as_given = model.segment(image, given)
+    assert torch.equal(as_given["boxes"], given)
+    assert torch.equal(as_given["scores"], found["scores"]) and torch.equal(as_given["labels"], found["labels"])
+
+
 DEFAULTS = asdict(Switches())
 SWITCHES = [
     {},
@@ -142,6 +165,7 @@ SWITCHES = [
     {"gpm_loops": 1},
     {"gt_prompt_frac": 1.0, "gt_prompt_noise": 0.0},
     {"append_clean_gt": True},
+    {"prompt_refine_box": True},
     {"parea_weight": 0.5, "parea_iou_thr": 0.3},
     {"lpm_mixer": "mlp", "token_concat": "sequence"},
     {"parea_on": "roi", "host": "cascade_mask_rcnn"},

@@ -53,7 +53,7 @@ def build(
     if "parea" in components and not on_proposals:
         watch_regressed_areas(heads, chosen)
     loss = area_loss(chosen) if on_proposals else None
-    return two_stage(
+    model = two_stage(
         backbone=backbone,
         scale=scale,
         schedule=schedule,
@@ -63,6 +63,8 @@ def build(
         transform=input_transform(schedule, dialect=DIALECT, keep_ratio=chosen.resize == "keep_ratio"),
         kind=PromptedTwoStage,
     )
+    model.refines_prompts = chosen.prompt_refine_box
+    return model
 
 
 def host_heads(host: str, *, num_classes: int, scale: Scale) -> RoIHeads | CascadeHeads:

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.input_transform import Batch
+from reprolib.models.prompts import Encoded
 from reprolib.models.two_stage import TwoStage
 from reprolib.papers.insight_any_instance.global_prompts import GlobalPrompts
 from reprolib.papers.insight_any_instance.local_prompts import LocalPrompts
+from reprolib.papers.insight_any_instance.refined_boxes import refine_boxes
 from reprolib.papers.insight_any_instance.switches import Switches
 from reprolib.papers.insight_any_instance.tokens import GRID, crop
 
@@ -27,7 +29,28 @@ class PromptedPyramid(list):
 
 
 class PromptedTwoStage(TwoStage):
-    """A detector whose pyramid carries the images and their global tokens to the poolers."""
+    """A detector whose pyramid carries the images and their global tokens to the poolers.
+
+    refines_prompts: boxes given by hand are moved by the box heads before they prompt masks.
+    """
+
+    refines_prompts = False
+
+    @torch.no_grad()
+    def segment(self, image: Tensor | Encoded, boxes: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """As `TwoStage.segment`; with `refines_prompts` the boxes returned are the moved ones.
+
+        Labels and scores stay those of the boxes as given.
+        """
+        encoded = image if isinstance(image, Encoded) else self.encode(image)
+        found = super().segment(encoded, boxes, labels)
+        if not self.refines_prompts:
+            return found
+        moved = refine_boxes(self.roi_heads, encoded, found["boxes"], found["labels"])
+        # A box that the heads leave without area stays as given.
+        kept = (moved[:, 2:] > moved[:, :2]).all(1)
+        moved = torch.where(kept[:, None], moved, found["boxes"])
+        return super().segment(encoded, moved, found["labels"]) | {"scores": found["scores"]}
 
     def pyramid(self, batch: Batch) -> PromptedPyramid:
         encoders = [module for module in self.roi_heads.modules() if isinstance(module, GlobalPrompts)]

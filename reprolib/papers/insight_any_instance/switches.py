@@ -50,6 +50,7 @@ class Switches:
     gt_prompt_frac: float = 0.5  # chance of an instance's box to join the proposals; one per image always does
     gt_prompt_noise: float = 0.1  # each side of such a box moves by up to this part of the width or height
     append_clean_gt: bool = False  # all instances' boxes, without noise, join them as well
+    prompt_refine_box: bool = False  # boxes given by hand are moved by the box heads first
     parea_on: str = "rpn"  # rpn | roi: the proposals, or what the box heads make of the sampled ones
     parea_match: str = "iou_thr"  # iou_thr | argmax_all: only boxes that meet an instance, or all (the literal reading)
     parea_iou_thr: float = 0.5
