@@ -252,11 +252,12 @@ def test_trains_every_parameter_and_infers(switches, thin, scene, thin_scale) ->
 def test_no_proposals_and_no_instances(switches, thin, scene) -> None:
     model = thin(**switches)
     features = [torch.randn(1, 32, 64 // s, 64 // s) for s in (4, 8, 16, 32, 64)]
-    found, _ = model.roi_heads.eval()(features, [torch.zeros(0, 4)], [(64, 64)])
+    heads = model.roi_heads.eval()
+    found = heads.mask_inference(features, None, heads.box_inference(features, None, [torch.zeros(0, 4)], [(64, 64)]))
     assert found[0]["boxes"].shape == (0, 4) and len(found[0]["masks"]) == 0
     image, target = scene(count=0)
     target["to_original"] = (1.0, 1.0)
-    _, losses = model.roi_heads.train()(features, [torch.zeros(0, 4)], [(64, 64)], [target])
+    losses = model.roi_heads.train()(features, [torch.zeros(0, 4)], [(64, 64)], [target])
     sum(losses.values()).backward()
     assert all(loss == 0 for loss in losses.values())
     assert model.train()([image], [scene(count=0)[1]])["loss_mask"] == 0
