@@ -16,12 +16,13 @@ INSIGHT = ("lpm", "gpm", "parea")
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """One call of a system's `build`."""
+    """One call of a system's `build`. one_stage: it has no proposals and cannot be prompted."""
 
     id: str
     module: str
     switches: dict[str, object] = field(default_factory=dict)
     backbone: str = "resnet50"
+    one_stage: bool = False
 
 
 ALL = (
@@ -42,6 +43,13 @@ ALL = (
     System(id="sa_rcnn", module=f"{SYSTEMS}.sa_rcnn"),
     System(id="pointrend", module=f"{SYSTEMS}.pointrend"),
     System(id="pointrend-mm", module=f"{SYSTEMS}.pointrend", switches={"dialect": "mm"}),
+    System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True),
+    System(
+        id="solov2-light",
+        module=f"{SYSTEMS}.solov2",
+        switches={"solo_form": "light_448", "collision": "last_wins"},
+        one_stage=True,
+    ),
     System(
         id="iemask_rcnn",
         module="reprolib.papers.iemask_rcnn.model",

@@ -64,6 +64,7 @@ class Built:
     """One system, thin, and what its first training step gave."""
 
     def __init__(self, system) -> None:
+        self.one_stage = system.one_stage
         self.module = importlib.import_module(system.module)
         self.arguments = THIN | {"backbone": system.backbone} | system.switches
         self.model = self.new()
@@ -111,6 +112,15 @@ def check_gradients(model: nn.Module) -> None:
 @pytest.fixture(scope="module", params=ALL, ids=lambda system: system.id)
 def built(request) -> Built:
     return Built(request.param)
+
+
+@pytest.fixture
+def promptable(built) -> Built:
+    """Two-stage systems segment boxes that a person gives."""
+    assert hasattr(built.model, "segment") == hasattr(built.model, "encode") == (not built.one_stage)
+    if built.one_stage:
+        pytest.skip("one-stage systems find instances by place, not in boxes")
+    return built
 
 
 def test_no_system_is_forgotten() -> None:
@@ -205,9 +215,9 @@ def test_detections_are_as_the_contract_says(built) -> None:
 
 
 @pytest.mark.parametrize("size", ODD, ids=str)
-def test_a_mask_is_the_same_whether_its_box_was_found_or_given(built, size, monkeypatch) -> None:
+def test_a_mask_is_the_same_whether_its_box_was_found_or_given(promptable, size, monkeypatch) -> None:
     """Bit for bit, and its probabilities too, at sizes that the transform scales by a fraction."""
-    model, (image, _) = built.new().eval(), scene(*size, seed=3)
+    model, (image, _) = promptable.new().eval(), scene(*size, seed=3)
     heads, probabilities = model.roi_heads, []
 
     def recorded(*arguments):
@@ -231,9 +241,9 @@ def test_a_mask_is_the_same_whether_its_box_was_found_or_given(built, size, monk
     assert torch.equal(probabilities[0], probabilities[1]) and torch.equal(probabilities[0], probabilities[2])
 
 
-def test_a_box_is_segmented_as_if_it_were_alone(built) -> None:
+def test_a_box_is_segmented_as_if_it_were_alone(promptable) -> None:
     """Class scores and mask probabilities are equal to rounding: a batch of another size is summed in another order."""
-    model, (image, _) = built.new().eval(), scene(75, 101, seed=3)
+    model, (image, _) = promptable.new().eval(), scene(75, 101, seed=3)
     for name, parameter in model.named_parameters():
         if name.endswith("predictor.weight") and "mask" in name:
             nn.init.normal_(parameter, std=0.01)  # they start so low that all masks are about 0.5
@@ -290,7 +300,8 @@ def test_trains_under_autocast(built) -> None:
 def test_costs_are_counted_without_computing(built) -> None:
     meta = on_meta(built.new)
     costs = [flops(meta, 64, 96, proposals, detections) for proposals, detections in ((10, 5), (11, 5), (10, 6))]
-    assert 0 < costs[0] < costs[1] and costs[0] < costs[2]
+    assert 0 < costs[0] < costs[2]
+    assert costs[0] == costs[1] if built.one_stage else costs[0] < costs[1]
     assert flops(built.model, 64, 96, 10, 5) == costs[0]
 
 
