@@ -12,6 +12,7 @@ MAI = ("aspp", "nlb", "csab")
 SE = ("carafeb", "fbo", "gcb")
 SEANET = ("biou", "attention", "edge")
 INSIGHT = ("lpm", "gpm", "parea")
+LOCATION = ("cspam", "twfpn+csmf", "aml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,20 @@ ALL = (
             ("-lpm", {"components": ("lpm",), "freq_op": "multiply"}),
             ("-gpm", {"components": ("gpm",), "prompt_targets": "mask+box"}),
             ("-parea", {"components": ("parea",), "host": "cascade_mask_rcnn", "parea_on": "roi"}),
+        )
+    ),
+    *(
+        System(
+            id="location" + suffix,
+            module="reprolib.papers.location_attention.model",
+            switches=switches,
+            one_stage=True,
+        )
+        for suffix, switches in (
+            ("", {"components": LOCATION}),
+            ("-cspam", {"components": ("cspam",), "t1_source": "own_conv", "pam_outer_residual": False}),
+            ("-twfpn+csmf", {"components": ("twfpn+csmf",), "head_inputs": "P", "guide": "concat"}),
+            ("-aml", {"components": ("aml",), "aml_train": "sigmoid"}),
         )
     ),
 )
