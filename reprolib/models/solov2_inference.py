@@ -46,7 +46,7 @@ def image_detections(
     score, order = matrix_nms(inside[cell], label, score[kept]).sort(descending=True, stable=True)
     kept = order[score >= min(LEAST_DECAYED, rule.score_threshold)][: rule.detections]
     score, label = score[: len(kept)], label[kept] + 1
-    resized = rescale_masks(masks[cell[kept]], image_size, original_size)
+    resized = rescale_masks(masks[cell[kept]], original_size, image_size=image_size)
     boxes, some = mask_boxes(resized)
     found = {"boxes": boxes, "labels": label, "scores": score, "masks": resized}
     return found if some.all() else {key: value[some] for key, value in found.items()}

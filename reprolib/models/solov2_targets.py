@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reprolib.models.mask_resize import sample_masks
 from reprolib.models.solov2_levels import Level
 
 CENTRE = 0.2  # side of the centre region, of the box's
@@ -86,7 +87,7 @@ def instance_targets(
     padded = 4 * mask_size[0], 4 * mask_size[1]
     inside = round(image_size[0] / 4), round(image_size[1] / 4)
     resized = torch.zeros((len(masks), *mask_size), dtype=torch.bool, device=masks.device)
-    resized[:, : inside[0], : inside[1]] = shrink_masks(masks, inside)
+    resized[:, : inside[0], : inside[1]] = sample_masks(masks, inside) >= 0.5
     seen = [centre_cells(boxes, centres, level, size=padded).flatten(1) for level in levels]
     return Wanted(candidates=torch.cat(seen, dim=1), labels=target["labels"], masks=resized)
 
@@ -117,25 +118,3 @@ def mass_centres(masks: Tensor) -> Tensor:
     across = torch.arange(width, device=masks.device) + 0.5
     down = torch.arange(height, device=masks.device) + 0.5
     return torch.stack([columns @ across, rows @ down], dim=1) / rows.sum(1, keepdim=True)
-
-
-def shrink_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """masks [G,H,W] of 0 and 1 -> bool [G,*size]: at least half at the new pixels' centres, bilinear.
-
-    Reads the four neighbours alone: no mask becomes floating point as a whole.
-    """
-    (top, bottom, down), (left, right, across) = (
-        _neighbours(old, new, masks.device) for old, new in zip(masks.shape[-2:], size, strict=True)
-    )
-    mixed = [
-        torch.lerp(masks[:, rows][:, :, left].float(), masks[:, rows][:, :, right].float(), across)
-        for rows in (top, bottom)
-    ]
-    return torch.lerp(*mixed, down[:, None]) >= 0.5
-
-
-def _neighbours(old: int, new: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Per new pixel of one axis: the old one before and behind its centre, and the latter's share."""
-    place = ((torch.arange(new, device=device) + 0.5) * (old / new) - 0.5).clamp(0, old - 1)
-    before = place.floor().long()
-    return before, (before + 1).clamp(max=old - 1), place - before

@@ -17,13 +17,19 @@ LOCATION = ("cspam", "twfpn+csmf", "aml")
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """One call of a system's `build`. one_stage: it has no proposals and cannot be prompted."""
+    """One call of a system's `build`.
+
+    one_stage: it has no proposals and cannot be prompted. training_only: layers that inference does without. side: px
+    of thin inputs.
+    """
 
     id: str
     module: str
     switches: dict[str, object] = field(default_factory=dict)
     backbone: str = "resnet50"
     one_stage: bool = False
+    training_only: frozenset[str] = frozenset()
+    side: int = 64
 
 
 ALL = (
@@ -50,6 +56,19 @@ ALL = (
         module=f"{SYSTEMS}.solov2",
         switches={"solo_form": "light_448", "collision": "last_wins"},
         one_stage=True,
+    ),
+    *(
+        System(
+            id=f"yolact-{form}-{nms}",
+            module=f"{SYSTEMS}.yolact",
+            switches={"yolact_form": form, "nms": nms},
+            one_stage=True,
+            training_only=frozenset({"head.semantic"}),
+            # At 64 px P6 is one cell: in bfloat16 on CPUs (oneDNN) the weights of its 3x3 convolution to P7 get
+            # gradients from unwritten memory, NaN at times.
+            side=128,
+        )
+        for form, nms in (("mmdetection", "fast"), ("paper", "fast"), ("mmdetection", "standard"))
     ),
     System(
         id="iemask_rcnn",
