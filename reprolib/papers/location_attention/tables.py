@@ -45,11 +45,13 @@ TABLE_2 = {
     1: compared("Mask R-CNN", "mask_rcnn", dataset="coco", backbone="resnet101", dialect="mm"),
     2: compared("PANet", "panet", dataset="coco", backbone="resnet101"),
     3: compared("Mask Scoring R-CNN", "mask_scoring_rcnn", dataset="coco", backbone="resnet101"),
+    8: compared("YOLACT", "yolact", dataset="coco", backbone="resnet101"),
     11: compared("SOLOv2", "solov2", dataset="coco", backbone="resnet101"),
     12: ours(*EVERYTHING, backbone="resnet101"),
 }
 TABLE_3 = {
     1: compared("Mask R-CNN", "mask_rcnn", dataset="cityscapes_5", backbone="resnet50", dialect="mm"),
+    2: compared("YOLACT", "yolact", dataset="cityscapes_5", backbone="resnet50"),
     3: compared("SOLOv2", "solov2", dataset="cityscapes_5", backbone="resnet50"),
     4: ours(*EVERYTHING, dataset="cityscapes_5"),
 }
