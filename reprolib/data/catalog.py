@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
-from reprolib.data import bbbc038, nwpu_vhr10
+from reprolib.data import bbbc038, cityscapes, nwpu_vhr10
 from reprolib.data.card import Card
 from reprolib.data.cards import CARDS
 from reprolib.data.download import download
@@ -51,6 +51,7 @@ def prepare(name: str, options: Mapping[str, object], *, root: Path = Path("data
     - bbbc038: archive (path or URL of the zip); the card's URL where none is given.
     - nwpu_vhr10: archive (path or URL of the zip, or a folder of its files), annotations (path or URL of the JSON; by
       default the archive's own, else the card's URL), split (`own`, 455/195, the default, or `public`, 520/130).
+    - cityscapes, cityscapes_5 (five of its classes): folder (of the unpacked `gtFine` and `leftImg8bit`).
     - any name with `kind: coco_folder`: train_images, train_annotations, val_images, val_annotations (paths); read
       where they are. Optional: train_semantic, a folder of class maps for HTC's and SCNet's semantic branch.
 
@@ -71,6 +72,8 @@ def prepare(name: str, options: Mapping[str, object], *, root: Path = Path("data
         return _bbbc038(given, root=root)
     if name == "nwpu_vhr10":
         return _nwpu_vhr10(given, root=root)
+    if name in ("cityscapes", "cityscapes_5"):
+        return _cityscapes(name, given, root=root)
     if name in CARDS:
         raise DataError(f"data set {name}: {CARDS[name].how_to} Then set its options to {{{FOLDER_HINT}}}")
     raise DataError(f"data set {name!r} is unknown; known are {', '.join(CARDS)}, and any name with {{{FOLDER_HINT}}}")
@@ -131,6 +134,22 @@ def _nwpu_vhr10(options: dict, *, root: Path) -> Prepared:
             annotations = _fetched(given, target, sha256=labels.sha256) if given else None
             nwpu_vhr10.convert(path, folder, contents=contents, annotations=annotations)
     return _converted(name, images=folder / "images", annotations=folder / "annotations" / split)
+
+
+def _cityscapes(name: str, options: dict, *, root: Path) -> Prepared:
+    _refuse_unknown(name, options, known=("folder",))
+    card = CARDS[name]
+    if not options.get("folder"):
+        raise DataError(f"data set {name}: {card.how_to}")
+    source, folder = Path(str(options["folder"])), root / name
+    with _lock(root, name):
+        if not cityscapes.is_prepared(source, folder, classes=card.classes):
+            cityscapes.convert(source, folder, classes=card.classes)
+    splits = {
+        s: Split(images=source / "leftImg8bit" / s, annotations=folder / "annotations" / f"{s}.json")
+        for s in cityscapes.IMAGES
+    }
+    return Prepared(name=name, splits=splits, card=card)
 
 
 def _fetched(place: str, target: Path, **checks: str) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from reprolib.models.backbones import Backbone, build_backbone
+from reprolib.models.contract import check_targets, evaluating
 from reprolib.models.dialects import find_dialect
 from reprolib.models.feature_pyramid import FeaturePyramid
 from reprolib.models.input_transform import Batch, input_transform, scale_boxes
@@ -65,7 +65,7 @@ class TwoStage(nn.Module):
     @torch.no_grad()
     def encode(self, image: Tensor) -> Encoded:
         """image [3,H,W] in 0..1 -> what `segment` needs of it. As in evaluation mode; the model's mode stays."""
-        with _evaluating(self):
+        with evaluating(self):
             batch, _ = self.transform([image.to(self._device())])
             return self._prepared(batch, self.pyramid(batch))
 
@@ -83,7 +83,7 @@ class TwoStage(nn.Module):
         size = image.size if isinstance(image, Encoded) else tuple(image.shape[-2:])
         boxes = check_boxes(boxes, size, device=self._device())
         encoded = image if isinstance(image, Encoded) else self.encode(image)
-        with _evaluating(self):
+        with evaluating(self):
             inside = self._to_batch(encoded, 0, boxes)
             scores = self.roi_heads.class_scores(encoded.features, encoded.context, [inside])
             labels, scores = label_boxes(scores, labels)
@@ -122,39 +122,10 @@ class TwoStage(nn.Module):
         """
         image = torch.zeros((1, 3, height, width), device=self._device())
         sizes = [(height, width)]
-        with _evaluating(self):
+        with evaluating(self):
             features = self.pyramid(Batch(tensors=image, image_sizes=sizes, original_sizes=sizes))
             self.rpn.head(features)
             self.roi_heads.dry_run(features, proposals=proposals, detections=detections)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode within, the mode of before afterwards."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
-def check_targets(images: list[Tensor], targets: list[dict] | None) -> None:
-    """Raises ValueError naming the first target that training cannot use."""
-    if targets is None or len(targets) != len(images):
-        raise ValueError(f"training needs one target per image: {len(images)} images, {len(targets or [])} targets")
-    for index, (image, target) in enumerate(zip(images, targets, strict=True)):
-        name = f"target {index} (image_id {target.get('image_id', '?')})"
-        absent = [key for key in ("boxes", "labels", "masks") if key not in target]
-        if absent:
-            raise ValueError(f"{name} has no {absent[0]!r}")
-        count, size = len(target["boxes"]), tuple(image.shape[-2:])
-        if len(target["labels"]) != count or tuple(target["masks"].shape) != (count, *size):
-            raise ValueError(
-                f"{name}: {count} boxes, {len(target['labels'])} labels and"
-                f" masks {list(target['masks'].shape)} do not belong together;"
-                f" masks must be [{count},{size[0]},{size[1]}]"
-            )
 
 
 def two_stage(

@@ -55,6 +55,23 @@ def panel_grid(rows: Sequence[Sequence[Panel]], *, title: str = "", note: str = 
     return finish(figure, title=title, note=note)
 
 
+def tinted_cells(image: np.ndarray, numbers: np.ndarray, *, share: float = 0.6) -> np.ndarray:
+    """An image, uint8 [H,W,3], under a grid [h,w] over all of it whose cells are coloured by number; 0 is clear.
+
+    Number 1 has the colour of a panel's first one of `boxes`, and so on.
+    """
+    import numpy as np
+    from matplotlib.colors import to_rgb
+
+    colours = 255 * np.array([to_rgb(colour) for colour in COLOURS[:-1]])
+    rows, columns = (
+        np.arange(side) * cells // side for side, cells in zip(image.shape[:2], numbers.shape, strict=True)
+    )
+    number = numbers[rows[:, None], columns[None]]
+    tinted = (1 - share) * image + share * colours[(number - 1) % len(colours)]
+    return np.where(number[..., None] > 0, tinted, image).astype(np.uint8)
+
+
 def _draw(axes: Axes, panel: Panel) -> None:
     from matplotlib.patches import Circle
     from matplotlib.ticker import MaxNLocator

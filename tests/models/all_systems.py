@@ -12,16 +12,24 @@ MAI = ("aspp", "nlb", "csab")
 SE = ("carafeb", "fbo", "gcb")
 SEANET = ("biou", "attention", "edge")
 INSIGHT = ("lpm", "gpm", "parea")
+LOCATION = ("cspam", "twfpn+csmf", "aml")
 
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """One call of a system's `build`."""
+    """One call of a system's `build`.
+
+    one_stage: it has no proposals and cannot be prompted. training_only: layers that inference does without. side: px
+    of thin inputs.
+    """
 
     id: str
     module: str
     switches: dict[str, object] = field(default_factory=dict)
     backbone: str = "resnet50"
+    one_stage: bool = False
+    training_only: frozenset[str] = frozenset()
+    side: int = 64
 
 
 ALL = (
@@ -42,6 +50,26 @@ ALL = (
     System(id="sa_rcnn", module=f"{SYSTEMS}.sa_rcnn"),
     System(id="pointrend", module=f"{SYSTEMS}.pointrend"),
     System(id="pointrend-mm", module=f"{SYSTEMS}.pointrend", switches={"dialect": "mm"}),
+    System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True),
+    System(
+        id="solov2-light",
+        module=f"{SYSTEMS}.solov2",
+        switches={"solo_form": "light_448", "collision": "last_wins"},
+        one_stage=True,
+    ),
+    *(
+        System(
+            id=f"yolact-{form}-{nms}",
+            module=f"{SYSTEMS}.yolact",
+            switches={"yolact_form": form, "nms": nms},
+            one_stage=True,
+            training_only=frozenset({"head.semantic"}),
+            # At 64 px P6 is one cell: in bfloat16 on CPUs (oneDNN) the weights of its 3x3 convolution to P7 get
+            # gradients from unwritten memory, NaN at times.
+            side=128,
+        )
+        for form, nms in (("mmdetection", "fast"), ("paper", "fast"), ("mmdetection", "standard"))
+    ),
     System(
         id="iemask_rcnn",
         module="reprolib.papers.iemask_rcnn.model",
@@ -81,6 +109,20 @@ ALL = (
             ("-lpm", {"components": ("lpm",), "freq_op": "multiply"}),
             ("-gpm", {"components": ("gpm",), "prompt_targets": "mask+box"}),
             ("-parea", {"components": ("parea",), "host": "cascade_mask_rcnn", "parea_on": "roi"}),
+        )
+    ),
+    *(
+        System(
+            id="location" + suffix,
+            module="reprolib.papers.location_attention.model",
+            switches=switches,
+            one_stage=True,
+        )
+        for suffix, switches in (
+            ("", {"components": LOCATION}),
+            ("-cspam", {"components": ("cspam",), "t1_source": "own_conv", "pam_outer_residual": False}),
+            ("-twfpn+csmf", {"components": ("twfpn+csmf",), "head_inputs": "P", "guide": "concat"}),
+            ("-aml", {"components": ("aml",), "aml_train": "sigmoid"}),
         )
     ),
 )

@@ -10,8 +10,9 @@ from PIL import Image
 
 from reprolib.models.diagram import Block, Diagram, Flow
 from reprolib.report import figures
-from reprolib.report.feature_maps import Panel, panel_grid
+from reprolib.report.feature_maps import Panel, panel_grid, tinted_cells
 from reprolib.report.network import draw_network
+from reprolib.report.pictures import COLOURS
 from reprolib.report.tables import read_table
 
 BLOCKS = (
@@ -111,3 +112,12 @@ def test_rows_that_lack_a_component_are_named_by_it(root):
     rows, _, _ = read_table("mai_se_net-1", "demo", params=root / "params.yaml")
     assert figures.what_differs(rows[2], rows[0], rows) == "ASPP + NLB"
     assert figures.ablation_gains(rows).png
+
+
+def test_cells_have_the_colour_of_their_number():
+    image = np.full((5, 8, 3), 100, np.uint8)
+    tinted = tinted_cells(image, np.array([[0, 1], [7, 2]]), share=1)
+    first, second = ([int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in COLOURS[:2])
+    assert (tinted[:3, :4] == 100).all()  # the upper half of five rows, rounded up
+    for place, colour in ((np.s_[:3, 4:], first), (np.s_[3:, :4], first), (np.s_[3:, 4:], second)):
+        assert abs(tinted[place].astype(int) - colour).max() <= 1  # six colours, then again

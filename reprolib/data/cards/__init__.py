@@ -17,6 +17,7 @@ CARDS: Mapping[str, Card] = MappingProxyType(
             natural.COCO,
             natural.LVIS,
             natural.CITYSCAPES,
+            natural.CITYSCAPES_5,
             remote_sensing.SSDD,
             remote_sensing.HRSID,
             remote_sensing.ISAID,

@@ -1,0 +1,109 @@
+"""One-stage detectors: transform, backbone, neck, and a head that goes from the pyramid to instances."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from reprolib.models.backbones import Backbone, build_backbone
+from reprolib.models.contract import check_targets, evaluating
+from reprolib.models.feature_pyramid import FeaturePyramid
+from reprolib.models.input_transform import Batch, input_transform
+from reprolib.params import Scale, Schedule
+
+
+class OneStageHead(Protocol):
+    """What a head is asked for. `predictions` are its own: what the learned layers give for a whole batch."""
+
+    def __call__(self, features: list[Tensor]) -> Any:
+        """The pyramid's maps, each [B,C,h,w] -> predictions. All learned layers run in here."""
+
+    def losses(self, predictions: Any, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
+        """Scalar losses by name; targets as `InputTransform` gives them."""
+
+    def detections(self, predictions: Any, batch: Batch) -> list[dict[str, Tensor]]:
+        """Per image what the detector contract asks for, at the size of the image given: the post-processing."""
+
+    def dry_run(self, features: list[Tensor], *, detections: int) -> None:
+        """Every learned layer once, and the masks of so many detections."""
+
+
+class OneStage(nn.Module):
+    """The detector contract over parts handed in.
+
+    Training: (images [3,H,W] in 0..1, targets) -> losses by name.
+    Inference: images -> per image boxes [N,4] xyxy px of the image given, labels [N] in 1..K, scores [N] best first,
+    and masks bool [N,H,W]. `pyramid`, `head` and `head.detections` are the three parts of its time.
+    """
+
+    def __init__(self, *, transform: nn.Module, backbone: nn.Module, neck: nn.Module, head: OneStageHead) -> None:
+        super().__init__()
+        self.transform, self.backbone, self.neck, self.head = transform, backbone, neck, head
+
+    def forward(self, images: list[Tensor], targets: list[dict] | None = None) -> dict[str, Tensor] | list[dict]:
+        """Raises ValueError when targets are missing in training or do not match the images."""
+        if self.training:
+            check_targets(images, targets)
+        batch, targets = self.transform(images, targets if self.training else None)
+        features = self.pyramid(batch)
+        predictions = self.head(features)
+        if targets is not None:
+            return self.head.losses(predictions, batch, targets)
+        return self.head.detections(predictions, batch)
+
+    def pyramid(self, batch: Batch) -> list[Tensor]:
+        """The maps that the head reads."""
+        return self.neck(self.backbone(batch.tensors))
+
+    @torch.no_grad()
+    def dry_run(self, height: int, width: int, *, proposals: int = 0, detections: int) -> None:
+        """Run every learned part once on one [3,height,width] input, on the parameters' device.
+
+        Works on the meta device; what is between the parts (NMS, resizing of masks) is left out. There are no
+        proposals: their number changes nothing.
+        """
+        image = torch.zeros((1, 3, height, width), device=next(self.parameters()).device)
+        sizes = [(height, width)]
+        with evaluating(self):
+            features = self.pyramid(Batch(tensors=image, image_sizes=sizes, original_sizes=sizes))
+            self.head.dry_run(features, detections=detections)
+
+
+def one_stage(
+    *,
+    backbone: str | Backbone,
+    scale: Scale,
+    schedule: Schedule,
+    head: OneStageHead,
+    neck: nn.Module | Callable[[list[int]], nn.Module] | None = None,
+    transform: nn.Module | None = None,
+    dialect: str = "mm",
+) -> OneStage:
+    """A detector of this head, with a FPN (P2..P6) unless another neck is given.
+
+    backbone: timm's name, or one that is built. neck: module [C2..C5] -> the maps that the head reads, or a function
+    that makes one from the widths of C2..C5. transform: see `InputTransform`.
+    """
+    if not isinstance(backbone, Backbone):
+        backbone = build_backbone(backbone, scale=scale, dialect=dialect)
+    if neck is None:
+        neck = FeaturePyramid(backbone.channels, channels=scale.channels)
+    elif not isinstance(neck, nn.Module):
+        neck = neck(backbone.channels)
+    return OneStage(
+        transform=transform or input_transform(schedule, dialect=dialect), backbone=backbone, neck=neck, head=head
+    )
+
+
+def at_most(schedule: Schedule, *, short_side: int, long_side: int) -> Schedule:
+    """The schedule for a system whose input has at most these sides in px; smaller ones stay."""
+    return dataclasses.replace(
+        schedule,
+        min_sizes=tuple(sorted({min(side, short_side) for side in schedule.min_sizes})),
+        max_size=min(schedule.max_size, long_side),
+        test_size=min(schedule.test_size, short_side),
+    )

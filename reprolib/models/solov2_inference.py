@@ -1,0 +1,52 @@
+"""From SOLOv2's cells to an image's instances (Wang et al., NeurIPS 2020): scores, masks, Matrix NMS, resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reprolib.models.detections import DetectionRule
+from reprolib.models.mask_resize import mask_boxes, rescale_masks
+from reprolib.models.matrix_nms import matrix_nms
+from reprolib.models.solov2_targets import Cells, dynamic_masks
+
+BEFORE_NMS = 500  # candidates
+LEAST_DECAYED = 0.05  # score after Matrix NMS
+
+
+def image_detections(
+    cells: Cells,
+    *,
+    strides: Sequence[int],
+    rule: DetectionRule,
+    image_size: tuple[int, int],
+    original_size: tuple[int, int],
+) -> dict[str, Tensor]:
+    """One image's boxes [N,4] xyxy px, labels [N], scores [N] best first, masks bool [N,*original_size].
+
+    cells: their categories are probabilities, 0 where a neighbour is better. strides: px, of each cell's level.
+    image_size: (height, width) inside the padded batch.
+    """
+    cell, label = torch.where(cells.categories > rule.score_threshold)
+    score = cells.categories[cell, label]
+    used, cell = cell.unique(return_inverse=True)  # a cell with two classes has one mask
+    masks = dynamic_masks(cells.kernels[used], cells.mask_feature).float().sigmoid_()
+    inside = masks.flatten(1) > 0.5
+    areas = inside.sum(1)
+    quality = F.threshold(masks.flatten(1), 0.5, 0).sum(1) / areas.clamp(min=1)
+    large = areas > torch.tensor(strides, device=areas.device)[used]
+
+    score = score * quality[cell]
+    kept = torch.where(large[cell])[0]
+    kept = kept[score[kept].argsort(descending=True, stable=True)[:BEFORE_NMS]]
+    cell, label = cell[kept], label[kept]
+    score, order = matrix_nms(inside[cell], label, score[kept]).sort(descending=True, stable=True)
+    kept = order[score >= min(LEAST_DECAYED, rule.score_threshold)][: rule.detections]
+    score, label = score[: len(kept)], label[kept] + 1
+    resized = rescale_masks(masks[cell[kept]], original_size, image_size=image_size)
+    boxes, some = mask_boxes(resized)
+    found = {"boxes": boxes, "labels": label, "scores": score, "masks": resized}
+    return found if some.all() else {key: value[some] for key, value in found.items()}

@@ -1,0 +1,66 @@
+"""SOLOv2 with location attention: a cross-stage backbone, a two-way pyramid, a fused mask feature, a matching."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from reprolib.models.backbones import Backbone
+from reprolib.models.one_stage import OneStage, one_stage
+from reprolib.models.solov2_head import SOLOv2Head, kernel_length, solov2_head
+from reprolib.models.solov2_losses import solov2_losses
+from reprolib.models.solov2_targets import find_collision
+from reprolib.papers.location_attention.cross_stage_backbone import cross_stage_backbone
+from reprolib.papers.location_attention.mask_feature_fusion import CrossStageMaskFeature
+from reprolib.papers.location_attention.minimum_loss import assignment, criterion
+from reprolib.papers.location_attention.switches import Switches, resolve_switches
+from reprolib.papers.location_attention.two_way_pyramid import TwoWayPyramid
+from reprolib.params import Scale, Schedule
+
+NAME = "SOLOv2-LocationAttention"
+FORM = "full"
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+    **switches: object,
+) -> OneStage:
+    """SOLOv2 with the given components (paper, figure 1); with none it is SOLOv2.
+
+    components: of `cspam` (the backbone), `twfpn+csmf` (pyramid and mask feature), `aml` (matching and mask loss).
+    switches: see `switches.Switches`. Raises ValueError for unknown components or switches.
+    """
+    chosen = resolve_switches(components, **switches)
+    body: str | Backbone = backbone
+    if "cspam" in components:
+        body = cross_stage_backbone(backbone, scale=scale, switches=chosen)
+    two_way = partial(TwoWayPyramid, channels=scale.channels, switches=chosen) if "twfpn+csmf" in components else None
+    head = _head(components, num_classes=num_classes, scale=scale, schedule=schedule, switches=chosen)
+    return one_stage(backbone=body, scale=scale, schedule=schedule, neck=two_way, head=head)
+
+
+def _head(
+    components: tuple[str, ...], *, num_classes: int, scale: Scale, schedule: Schedule, switches: Switches
+) -> SOLOv2Head:
+    mask_feature = None
+    if "twfpn+csmf" in components:
+        mask_feature = CrossStageMaskFeature(
+            scale.channels,
+            width=scale.channels // 2,
+            out_channels=kernel_length(FORM, scale=scale),
+            switches=switches,
+        )
+    aml = "aml" in components
+    return solov2_head(
+        num_classes=num_classes,
+        scale=scale,
+        schedule=schedule,
+        form=FORM,
+        mask_feature=mask_feature,
+        assign=assignment(switches) if aml else find_collision(switches.collision),
+        criterion=criterion(switches) if aml else solov2_losses,
+    )
