@@ -141,7 +141,7 @@ def _cityscapes(name: str, options: dict, *, root: Path) -> Prepared:
     card = CARDS[name]
     if not options.get("folder"):
         raise DataError(f"data set {name}: {card.how_to}")
-    source, folder = Path(str(options["folder"])), root / name
+    source, folder = Path(str(options["folder"])), root / f"{name}_coco"  # `root / name` may be the source
     with _lock(root, name):
         if not cityscapes.is_prepared(source, folder, classes=card.classes):
             cityscapes.convert(source, folder, classes=card.classes)

@@ -50,8 +50,10 @@ def convert(source: Path, folder: Path, *, classes: Sequence[str], images: Mappi
     source: the folder with `gtFine` and `leftImg8bit`; its images are read where they are, `file_name` is
     `<city>/<file>` below `leftImg8bit/<split>`. classes: of `LABEL_IDS`; category ids are the label ids. images: how
     many each split must have. Raises DataError for images that are missing, unreadable or of another size than their
-    annotations, and for another number of them.
+    annotations, for another number of them, and for a source inside `folder`, which would be replaced.
     """
+    if folder.resolve() in (source.resolve(), *source.resolve().parents):
+        raise DataError(f"{source}: lies in {folder}, where the annotations go; move it elsewhere")
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:

@@ -110,14 +110,14 @@ def test_prepared_once(source, tmp_path, monkeypatch):
     written = first.splits["val"].annotations
     assert (
         first.splits["val"].images == source / "leftImg8bit/val"
-        and written == root / "cityscapes_5/annotations/val.json"
+        and written == root / "cityscapes_5_coco/annotations/val.json"
     )
     before = written.stat().st_mtime_ns
     assert prepare("cityscapes_5", options, root=root) == first and written.stat().st_mtime_ns == before
     written.write_text("{}")
     prepare("cityscapes_5", options, root=root)
     assert len(json.loads(written.read_text())["annotations"]) == 1
-    assert not cityscapes.is_prepared(source, root / "cityscapes_5", classes=EIGHT)
+    assert not cityscapes.is_prepared(source, root / "cityscapes_5_coco", classes=EIGHT)
 
 
 def test_damaged_sources_are_refused(source, tmp_path):
@@ -135,3 +135,11 @@ def test_damaged_sources_are_refused(source, tmp_path):
     with pytest.raises(DataError, match=r"val: 0 images .* there must be 1"):
         converted(source, tmp_path / "made")
     assert not (tmp_path / "made").exists() and not (tmp_path / "made.part").exists()
+
+
+@pytest.mark.parametrize("inside", [".", ".."])
+def test_the_source_is_never_replaced(source, inside):
+    before = sorted(source.rglob("*"))
+    with pytest.raises(DataError, match=r"lies in .* where the annotations go"):
+        converted(source, source / inside)
+    assert sorted(source.rglob("*")) == before

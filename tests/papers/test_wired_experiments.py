@@ -78,6 +78,7 @@ class Count:
 COUNTS = {
     ("iemask_rcnn-8", 1): Count(44_343_216),
     ("iemask_rcnn-8", 2): Count(68_438_592, "as many as with class-agnostic boxes", -79 * 4 * 1025),
+    ("iemask_rcnn-8", 3): Count(35_293_711, "140.2 is about the megabytes of these weights in float32", None),
     ("iemask_rcnn-8", 4): Count(77_271_486, "foreign row: no known variant has 112.5 M", None),
     ("iemask_rcnn-8", 5): Count(60_161_792),
     ("iemask_rcnn-8", 10): Count(73_216_274, "layers that are never used are not built here", 1_179_904 + 590_592),

@@ -59,7 +59,8 @@ def point_rend(*, dataset: str, backbone: str = "resnet50") -> Experiment:
     )
 
 
-# A foreign row of table 8: its AP is that of MMDetection's model zoo, so MMDetection's system of that name is run.
+# Foreign rows of table 8: their AP is that of MMDetection's model zoo, so MMDetection's systems of these names are run.
+YOLACT = Experiment(system="YOLACT", module="reprolib.models.systems.yolact", backbone="resnet50", dataset="coco")
 CASCADE = Experiment(
     system="Cascade Mask R-CNN",
     module="reprolib.models.systems.cascade_mask_rcnn",
@@ -163,6 +164,7 @@ TABLES = (
             {
                 1: TABLE_3[1],
                 2: panet(dataset="coco"),
+                3: YOLACT,
                 4: CASCADE,
                 5: point_rend(dataset="coco"),
                 10: TABLE_3[12],
@@ -184,7 +186,8 @@ AUDIT = {
     (7, 20, "segm/AP"): "Below PointRend's own R-50 (23.98) and R-101 (25.64) rows.",
     (8, 2, "params_M"): "Takes fewer outputs than 80 classes have: 68.11 with class-agnostic boxes, 68.44 here.",
     (8, 2, "flops_G"): "Fits PANet without adaptive feature pooling, whose first layers on four levels cost 48.6.",
-    (8, 3, "params_M"): "Doubtful: about 35 M parameters is usual for YOLACT with ResNet-50.",
+    (8, 3, None): "Foreign: AP equals the value in MMDetection's model zoo, so MMDetection's form is run.",
+    (8, 3, "params_M"): "No count of parameters: close to the megabytes of YOLACT's weights in float32 (141.2).",
     (8, 4, None): "Foreign: AP equals the value in MMDetection's model zoo, so MMDetection's system is run.",
     (8, 4, "params_M"): "No variant with ResNet-50 has this count: 72.0 to 78.2 M, with ResNet-101 up to 96.3.",
     (8, 10, "params_M"): "Counts layers that this version never uses (1.8 M); without them 73.2.",
@@ -192,5 +195,6 @@ AUDIT = {
 }
 
 OTHER_PROTOCOL = {
+    (8, 3): "the row is foreign: AP as in MMDetection's model zoo, no time, megabytes in place of parameters",
     (8, 4): "the row is foreign: AP as in MMDetection's model zoo, no time, parameters of no known variant",
 }

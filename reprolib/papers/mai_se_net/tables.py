@@ -41,6 +41,7 @@ def table_of(dataset: str) -> dict[int, Experiment]:
         11: htc,
         # MMDetection, which the authors used, has PANet's bottom-up path and no other part of it.
         12: compared("PANet", "panet", dataset=dataset, panet_parts="neck"),
+        13: compared("YOLACT", "yolact", dataset=dataset),
         14: compared("GRoIE", "groie", dataset=dataset),
         15: compared("HQ-ISNet", "hq_isnet", dataset=dataset, backbone="hrnet_w18"),
         16: compared("HQ-ISNet", "hq_isnet", dataset=dataset, backbone="hrnet_w32"),
