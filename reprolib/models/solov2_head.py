@@ -81,8 +81,8 @@ class SOLOv2Head(nn.Module):
         self.levels, self.rule = tuple(levels), rule
         self.branches, self.mask_feature = branches, mask_feature
         self.assign, self.criterion = assign, criterion
-        strides = [level.stride for level in self.levels for _ in range(level.grid**2)]
-        self.register_buffer("strides", torch.tensor(strides), persistent=False)
+        noise = [level.noise for level in self.levels for _ in range(level.grid**2)]
+        self.register_buffer("noise", torch.tensor(noise), persistent=False)
 
     def forward(self, features: list[Tensor]) -> Predictions:
         maps = level_maps(features[:5])
@@ -113,7 +113,7 @@ class SOLOv2Head(nn.Module):
         peaks = predictions._replace(categories=scores)
         return [
             image_detections(
-                peaks.cells(index), strides=self.strides, rule=self.rule, image_size=inside, original_size=original
+                peaks.cells(index), noise=self.noise, rule=self.rule, image_size=inside, original_size=original
             )
             for index, (inside, original) in enumerate(zip(batch.image_sizes, batch.original_sizes, strict=True))
         ]
