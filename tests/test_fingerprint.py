@@ -60,7 +60,8 @@ def test_digest_ignores_the_order_of_keys():
 def test_training_depends_on_models_engine_and_data_but_not_on_reports_or_other_papers():
     for experiment in all_experiments().values():
         modules = set(code_hashes([*TRAIN_ENTRIES, experiment.module]))
-        assert {"reprolib.engine.train", "reprolib.data.coco", "reprolib.models.two_stage"} <= modules
+        assert {"reprolib.engine.train", "reprolib.data.coco", "reprolib.models.contract"} <= modules
+        assert len(modules & {"reprolib.models.one_stage", "reprolib.models.two_stage"}) == 1
         for name in modules:
             assert not name.startswith(("reprolib.report", "reprolib.evaluation", "reprolib.data.scenes"))
             if name.startswith("reprolib.papers."):

@@ -81,6 +81,8 @@ class SOLOv2Head(nn.Module):
         self.levels, self.rule = tuple(levels), rule
         self.branches, self.mask_feature = branches, mask_feature
         self.assign, self.criterion = assign, criterion
+        noise = [level.noise for level in self.levels for _ in range(level.grid**2)]
+        self.register_buffer("noise", torch.tensor(noise), persistent=False)
 
     def forward(self, features: list[Tensor]) -> Predictions:
         maps = level_maps(features[:5])
@@ -109,10 +111,9 @@ class SOLOv2Head(nn.Module):
         """Boxes [N,4] px around the masks, labels [N], scores [N], masks bool [N,H,W] of each image."""
         scores = [points_nms(level.float().sigmoid()) for level in predictions.categories]
         peaks = predictions._replace(categories=scores)
-        strides = [level.stride for level in self.levels for _ in range(level.grid**2)]
         return [
             image_detections(
-                peaks.cells(index), strides=strides, rule=self.rule, image_size=inside, original_size=original
+                peaks.cells(index), noise=self.noise, rule=self.rule, image_size=inside, original_size=original
             )
             for index, (inside, original) in enumerate(zip(batch.image_sizes, batch.original_sizes, strict=True))
         ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,14 +18,14 @@ LEAST_DECAYED = 0.05  # score after Matrix NMS
 def image_detections(
     cells: Cells,
     *,
-    strides: Sequence[int],
+    noise: Tensor,
     rule: DetectionRule,
     image_size: tuple[int, int],
     original_size: tuple[int, int],
 ) -> dict[str, Tensor]:
     """One image's boxes [N,4] xyxy px, labels [N], scores [N] best first, masks bool [N,*original_size].
 
-    cells: their categories are probabilities, 0 where a neighbour is better. strides: px, of each cell's level.
+    cells: their categories are probabilities, 0 where a neighbour is better. noise: [cells] see `Level`.
     image_size: (height, width) inside the padded batch.
     """
     cell, label = torch.where(cells.categories > rule.score_threshold)
@@ -37,7 +35,7 @@ def image_detections(
     inside = masks.flatten(1) > 0.5
     areas = inside.sum(1)
     quality = F.threshold(masks.flatten(1), 0.5, 0).sum(1) / areas.clamp(min=1)
-    large = areas > torch.tensor(strides, device=areas.device)[used]
+    large = areas > noise[used]
 
     score = score * quality[cell]
     kept = torch.where(large[cell])[0]

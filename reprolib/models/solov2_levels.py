@@ -22,6 +22,7 @@ class Level:
     grid: int  # cells per side
     smallest: float
     largest: float
+    noise: float  # pixels of stride 4: a mask of so many or fewer is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,8 @@ def find_form(name: str) -> Form:
 def levels_of(form: Form, *, scale: Scale, short_side: int) -> tuple[Level, ...]:
     """The five levels, as published where the scale is; a thin profile has smaller objects and inputs.
 
-    Ranges shrink with `scale.anchor_sizes`, which say how much smaller objects are. A grid has at most 8/7 cells for
+    Ranges, and areas that are noise (as many pixels as the stride, published), shrink with `scale.anchor_sizes`, which
+    say how much smaller objects are. A grid has at most 8/7 cells for
     each cell of its map: at a short side of 448 px and above that changes no published grid.
     """
     smaller = scale.anchor_sizes[0] / ANCHOR
@@ -76,6 +78,7 @@ def levels_of(form: Form, *, scale: Scale, short_side: int) -> tuple[Level, ...]
             grid=max(1, min(grid, round(MOST_CELLS * short_side / stride))),
             smallest=low * smaller,
             largest=high * smaller,
+            noise=stride * smaller**2,
         )
         for stride, grid, (low, high) in zip(STRIDES, GRIDS, form.ranges, strict=True)
     )

@@ -20,7 +20,7 @@ class System:
     """One call of a system's `build`.
 
     one_stage: it has no proposals and cannot be prompted. training_only: layers that inference does without. side: px
-    of thin inputs.
+    of thin inputs. boxes_of_masks: its boxes are those around its masks.
     """
 
     id: str
@@ -30,6 +30,7 @@ class System:
     one_stage: bool = False
     training_only: frozenset[str] = frozenset()
     side: int = 64
+    boxes_of_masks: bool = False
 
 
 ALL = (
@@ -50,12 +51,13 @@ ALL = (
     System(id="sa_rcnn", module=f"{SYSTEMS}.sa_rcnn"),
     System(id="pointrend", module=f"{SYSTEMS}.pointrend"),
     System(id="pointrend-mm", module=f"{SYSTEMS}.pointrend", switches={"dialect": "mm"}),
-    System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True),
+    System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True, boxes_of_masks=True),
     System(
         id="solov2-light",
         module=f"{SYSTEMS}.solov2",
         switches={"solo_form": "light_448", "collision": "last_wins"},
         one_stage=True,
+        boxes_of_masks=True,
     ),
     *(
         System(

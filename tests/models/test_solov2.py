@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.detections import DetectionRule
 from reprolib.models.matrix_nms import class_iou, matrix_nms, points_nms
 from reprolib.models.solov2_head import solov2_head
+from reprolib.models.solov2_inference import image_detections
 from reprolib.models.solov2_levels import FORMS, Level, level_maps, levels_of
 from reprolib.models.solov2_losses import category_loss, dice_loss, focal_loss, mean_over, solov2_losses
 from reprolib.models.solov2_targets import (
@@ -28,7 +30,7 @@ from reprolib.models.systems import solov2
 from reprolib.models.unified_mask_feature import UnifiedMaskFeature, with_coordinates
 from reprolib.params import Scale, Schedule
 
-LEVEL = Level(stride=8, grid=10, smallest=1, largest=100)
+LEVEL = Level(stride=8, grid=10, smallest=1, largest=100, noise=8)
 
 
 def published(*, backbone: str = "resnet50", schedule: Schedule | None = None, **switches):
@@ -64,12 +66,12 @@ def test_a_mask_costs_its_dynamic_convolution():
 
 def test_the_published_level_table():
     levels = published().head.levels
-    assert [(one.stride, one.grid, one.smallest, one.largest) for one in levels] == [
-        (8, 40, 1, 96),
-        (8, 36, 48, 192),
-        (16, 24, 96, 384),
-        (32, 16, 192, 768),
-        (32, 12, 384, 2048),
+    assert [(one.stride, one.grid, one.smallest, one.largest, one.noise) for one in levels] == [
+        (8, 40, 1, 96, 8),
+        (8, 36, 48, 192, 8),
+        (16, 24, 96, 384, 16),
+        (32, 16, 192, 768, 32),
+        (32, 12, 384, 2048, 32),
     ]
 
 
@@ -90,6 +92,7 @@ def test_the_light_form_has_its_own_ranges_and_input():
 def test_a_thin_profile_has_smaller_ranges_and_no_grid_finer_than_its_map():
     levels = levels_of(FORMS["full"], scale=Scale(anchor_sizes=(8, 16, 32, 64, 128)), short_side=128)
     assert [level.largest for level in levels] == [24, 48, 96, 192, 512]
+    assert [level.noise for level in levels] == [0.5, 0.5, 1, 2, 2]
     assert [level.grid for level in levels] == [18, 18, 9, 5, 5]  # maps of 16, 16, 8, 4 and 4 cells, times 8/7
 
 
@@ -156,7 +159,7 @@ def test_targets_of_an_image():
         "masks": masks,
         "to_original": (0.5, 0.5),
     }
-    level = Level(stride=8, grid=8, smallest=1, largest=100)
+    level = Level(stride=8, grid=8, smallest=1, largest=100, noise=8)
     wanted = instance_targets(target, [level], image_size=(64, 96), mask_size=(16, 32))
     expected = torch.zeros((2, 16, 32), dtype=torch.bool)
     expected[0, 4:12, 8:16] = True
@@ -253,6 +256,40 @@ def test_matrix_nms_is_that_of_two_loops():
     torch.testing.assert_close(matrix_nms(masks, labels, scores), matrix_nms_by_loops(masks, labels, scores))
     assert matrix_nms(masks[:0], labels[:0], scores[:0]).shape == (0,)
     assert class_iou(masks, labels)[0, 0] == 1
+
+
+def decoded(cells, *, noise=2.0, **changes):
+    """What a 16 x 16 image of two classes is decoded to from 4 cells whose kernels pick maps of the mask feature."""
+    rule = DetectionRule(score_threshold=0.1, detections=100)
+    sizes = {"image_size": (16, 16), "original_size": (16, 16)}
+    return image_detections(cells, noise=torch.full((4,), noise), rule=rule, **sizes | changes)
+
+
+def four_cells() -> Cells:
+    """Mask feature of 4 x 4: a quarter at the upper left, a half below, one pixel, the same quarter less sure."""
+    maps = torch.full((4, 4, 4), -9.0)
+    maps[0, :2, :2] = maps[1, 2:] = maps[2, 0, 3] = 9.0
+    maps[3, :2, :2] = math.log(3)  # probability 3/4
+    scores = torch.tensor([[0.9, 0.0], [0.0, 0.6], [0.8, 0.0], [0.8, 0.09]])
+    return Cells(scores, torch.eye(4), maps)
+
+
+def test_detections_by_hand():
+    """The pixel is noise; the less sure quarter is rescored to 0.6 and decays to 0.6 exp(-2).
+
+    Enlarged, its probability of 3/4 falls below 1/2 a pixel earlier: 3/4 * 5/8 at the eighth.
+    """
+    found = decoded(four_cells())
+    assert found["labels"].tolist() == [1, 2, 1]
+    sure = torch.tensor(9.0).sigmoid().item()
+    torch.testing.assert_close(found["scores"], torch.tensor([0.9 * sure, 0.6 * sure, 0.6 * math.exp(-2)]))
+    boxes = found["boxes"].tolist()
+    assert boxes == [[0, 0, 8, 8], [0, 8, 16, 16], [0, 0, 7, 7]]
+    assert found["masks"].sum((1, 2)).tolist() == [63, 128, 49]  # the first without its corner: 5/8 * 5/8
+
+
+def test_a_mask_of_more_than_noise_counts():
+    assert len(decoded(four_cells(), noise=0.0)["labels"]) == 4 and len(decoded(four_cells(), noise=4.0)["labels"]) == 1
 
 
 def test_coordinates_go_from_minus_one_to_one():
