@@ -68,7 +68,7 @@ def test_every_row_runs_what_the_profile_leaves_out_and_has_no_record(monkeypatc
     (records / "ssdd-groie_r101-0.json").touch()
     repro.repro(profile, tables=["mai_se_net-1"], every_row=True, jobs=1)
     names = [name for name, _ in started]
-    assert "ssdd-cascade_mask_rcnn_r101-0" in names and len(names) == 8
+    assert "ssdd-cascade_mask_rcnn_r101-0" in names and len(names) == 9
     assert not {"ssdd-groie_r101-0", "ssdd-htc_r101-0"} & set(names), "has a record; is in the pipeline"
     train, evaluate = next(commands for name, commands in started if name.startswith("ssdd-sa_rcnn"))
     assert train[3:] == ["train", "ssdd-sa_rcnn_r50", "--seed", "0"] and evaluate[3] == "evaluate"
