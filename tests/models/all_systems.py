@@ -66,8 +66,8 @@ ALL = (
             switches={"yolact_form": form, "nms": nms},
             one_stage=True,
             training_only=frozenset({"head.semantic"}),
-            # At 64 px P6 is one cell: in bfloat16 on CPUs (oneDNN) the weights of its 3x3 convolution to P7 get
-            # gradients from unwritten memory, NaN at times.
+            # At 64 px P6 is one cell: in bfloat16 on CPUs (oneDNN) the weights of its convolution with stride 2 to P7
+            # get gradients from unwritten memory, NaN at times.
             side=128,
         )
         for form, nms in (("mmdetection", "fast"), ("paper", "fast"), ("mmdetection", "standard"))
@@ -76,6 +76,7 @@ ALL = (
         id="iemask_rcnn",
         module="reprolib.papers.iemask_rcnn.model",
         switches={"components": ("cem", "gim", "bottomup", "aff", "encdechead")},
+        side=128,  # as above: at 64 px GIM's second convolution would read a map of one cell
     ),
     *(
         System(
