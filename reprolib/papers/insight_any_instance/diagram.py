@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from reprolib.models.diagram import Block, Diagram, Flow
-from reprolib.models.shapes import Seen, Shape, shape_text, shapes_seen
+from reprolib.models.diagram import Diagram
+from reprolib.models.shapes import Seen, shape_text, shapes_seen
+from reprolib.models.sketch import Sketch
 from reprolib.papers.insight_any_instance.global_prompts import GlobalPrompts
 from reprolib.papers.insight_any_instance.inside import blocks, prompts_of
 
@@ -14,24 +15,12 @@ BOX_ROW, MASK_ROW, LPM_ROW, GPM_ROW = 1.0, 4.0, 6.0, 9.2
 BETWEEN = 2.5  # the row along which the boxes that are found go back
 
 
-class _Sketch:
-    """Blocks, each with the arrows that reach it, and the shapes that are seen."""
+class _Sketch(Sketch):
+    """A sketch that knows the shapes seen."""
 
     def __init__(self, seen: dict[str, Seen]) -> None:
+        super().__init__()
         self.seen = seen
-        self.blocks: list[Block] = []
-        self.flows: list[Flow] = []
-
-    def block(
-        self, name: str, shapes: list[Shape] | str, x: float, y: float, *, kind: str = "", after: tuple[str, ...] = ()
-    ) -> str:
-        text = shapes if isinstance(shapes, str) else shape_text(shapes)
-        self.blocks.append(Block(name=name, text=text, x=x, y=y, kind=kind))
-        self.flows += [Flow(source=source, target=name) for source in after]
-        return name
-
-    def boxes(self, source: str, target: str, **how: object) -> None:
-        self.flows.append(Flow(source=source, target=target, dashed=True, **how))
 
 
 def network_diagram(model: nn.Module, *, height: int, width: int) -> Diagram:
@@ -47,7 +36,7 @@ def network_diagram(model: nn.Module, *, height: int, width: int) -> Diagram:
     last = _mask_features(sketch, model)
     sketch.boxes(found, "RoIAlign for masks", via=corners, label="boxes found or given")
     _masks(sketch, model, last)
-    return Diagram(blocks=tuple(sketch.blocks), flows=tuple(sketch.flows))
+    return sketch.diagram()
 
 
 def _box_stages(sketch: _Sketch, model: nn.Module) -> str:
@@ -76,7 +65,7 @@ def _mask_features(sketch: _Sketch, model: nn.Module) -> str:
     size = prompts.crop_size
     crops = sketch.block("crop", f"3×{size}×{size}", 1.15, LPM_ROW)
     sketch.block("image", sketch.seen["C2..C5: backbone"].inputs, 0, LPM_ROW)
-    sketch.flows.append(Flow(source="image", target=crops))
+    sketch.flow("image", crops)
     sketch.boxes(roi, crops)
     ends = []
     if prompts.local_prompts is not None:

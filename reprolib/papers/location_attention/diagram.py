@@ -6,9 +6,10 @@ from itertools import pairwise
 
 from torch import nn
 
-from reprolib.models.diagram import Block, Diagram, Flow
+from reprolib.models.diagram import Diagram
 from reprolib.models.one_stage import OneStage
-from reprolib.models.shapes import Seen, Shape, shape_text, shapes_seen
+from reprolib.models.shapes import Seen, shape_text, shapes_seen
+from reprolib.models.sketch import Sketch
 from reprolib.papers.location_attention.inside import attentions, blocks
 from reprolib.papers.location_attention.mask_feature_fusion import CrossStageMaskFeature
 from reprolib.papers.location_attention.two_way_pyramid import TwoWayPyramid
@@ -16,36 +17,17 @@ from reprolib.papers.location_attention.two_way_pyramid import TwoWayPyramid
 HEAD = 6.9  # the row of the branches
 
 
-class _Sketch:
-    """Blocks, each with the arrows that reach it."""
-
-    def __init__(self) -> None:
-        self.blocks: list[Block] = []
-        self.flows: list[Flow] = []
-
-    def block(
-        self, name: str, shapes: list[Shape] | str, x: float, y: float, *, kind: str = "", after: tuple[str, ...] = ()
-    ) -> str:
-        text = shapes if isinstance(shapes, str) else shape_text(shapes)
-        self.blocks.append(Block(name=name, text=text, x=x, y=y, kind=kind))
-        self.flows += [Flow(source=source, target=name) for source in after]
-        return name
-
-    def flow(self, source: str, target: str, **how: object) -> None:
-        self.flows.append(Flow(source=source, target=target, **how))
-
-
 def network_diagram(model: OneStage, *, height: int, width: int) -> Diagram:
     """The whole detector, with any components, for one image of that size. The pyramid's rows are strides."""
     seen = shapes_seen(model, blocks(model), height=height, width=width, proposals=0, detections=4)
-    sketch = _Sketch()
+    sketch = Sketch()
     levels = _pyramid(sketch, seen, model)
     feature = _mask_feature(sketch, seen, model)
     _branches(sketch, seen, model, levels=levels, feature=feature)
-    return Diagram(blocks=tuple(sketch.blocks), flows=tuple(sketch.flows))
+    return sketch.diagram()
 
 
-def _pyramid(sketch: _Sketch, seen: dict[str, Seen], model: OneStage) -> str:
+def _pyramid(sketch: Sketch, seen: dict[str, Seen], model: OneStage) -> str:
     """Image, C2..C5, P2.. and N2..; returns the frame of the levels that the branches read."""
     backbone, attended = seen["C2..C5: backbone"], attentions(model)
     kind = "cross-stage backbone" if _is_cross_stage(model) else "backbone"
@@ -73,7 +55,7 @@ def _pyramid(sketch: _Sketch, seen: dict[str, Seen], model: OneStage) -> str:
     return "FPN"
 
 
-def _mask_feature(sketch: _Sketch, seen: dict[str, Seen], model: OneStage) -> str:
+def _mask_feature(sketch: Sketch, seen: dict[str, Seen], model: OneStage) -> str:
     """The map that masks are cut from; returns its block."""
     feature = model.head.mask_feature
     if not isinstance(feature, CrossStageMaskFeature):
@@ -103,7 +85,7 @@ def _mask_feature(sketch: _Sketch, seen: dict[str, Seen], model: OneStage) -> st
     return sketch.block(name, seen["mask feature: 1×1"].outputs, 4.4, 1, kind=kind, after=(steps[-1], guide))
 
 
-def _branches(sketch: _Sketch, seen: dict[str, Seen], model: OneStage, *, levels: str, feature: str) -> None:
+def _branches(sketch: Sketch, seen: dict[str, Seen], model: OneStage, *, levels: str, feature: str) -> None:
     sides = ", ".join(str(level.grid) for level in model.head.levels)
     column = next(block.x for block in sketch.blocks if block.kind == levels)
     kind = "cells of five grids"

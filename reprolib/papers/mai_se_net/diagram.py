@@ -6,8 +6,9 @@ from itertools import pairwise, product
 
 from torch import nn
 
-from reprolib.models.diagram import Block, Diagram, Flow
+from reprolib.models.diagram import Diagram
 from reprolib.models.shapes import Seen, Shape, shape_text, shapes_seen
+from reprolib.models.sketch import Sketch
 from reprolib.papers.mai_se_net.inside import blocks
 
 MIDDLE = 3  # the level that FBO balances at
@@ -15,31 +16,10 @@ FIRST_SITE = "M1 to M2"
 SCALE = "scale enhancement"
 
 
-class _Sketch:
-    """Blocks and arrows, one after the other."""
-
-    def __init__(self) -> None:
-        self.blocks: list[Block] = []
-        self.flows: list[Flow] = []
-
-    def block(
-        self, name: str, shapes: list[Shape] | str, *, x: float, y: float, kind: str = "", span: float = 1.0
-    ) -> str:
-        text = shapes if isinstance(shapes, str) else shape_text(shapes)
-        self.blocks.append(Block(name=name, text=text, x=x, y=y, kind=kind, span=span))
-        return name
-
-    def flow(self, source: str, target: str, **how: object) -> None:
-        self.flows.append(Flow(source=source, target=target, **how))
-
-    def diagram(self) -> Diagram:
-        return Diagram(blocks=tuple(self.blocks), flows=tuple(self.flows))
-
-
 def network_diagram(model: nn.Module, *, height: int, width: int) -> Diagram:
     """The whole detector, with any components, for one image of that size. The pyramid's rows are strides."""
     seen = shapes_seen(model, blocks(model), height=height, width=width, proposals=10, detections=4)
-    sketch = _Sketch()
+    sketch = Sketch()
     raw = _feature_pyramid(sketch, seen)
     levels = _scale_enhancement(sketch, seen, raw)
     balance = getattr(model.neck, "balance", None)
@@ -56,7 +36,7 @@ def site_diagram(model: nn.Module, *, height: int, width: int) -> Diagram:
     seen = shapes_seen(model, blocks(model), height=height, width=width, proposals=10, detections=4)
     parts = {name.removeprefix(f"{FIRST_SITE}: "): one for name, one in seen.items() if name.startswith(FIRST_SITE)}
     previous, roi = seen[FIRST_SITE].inputs
-    sketch, x = _Sketch(), 0
+    sketch, x = Sketch(), 0
     last = [sketch.block("features of M1", [previous], x=0, y=1.5)]
     for column in _refinement(parts):
         x += 1
@@ -103,7 +83,7 @@ def _refinement(parts: dict[str, Seen]) -> list[list[tuple[str, list[Shape], str
     return [branches, [("concat, 1×1", reduction.outputs, "ASPP")], *nlb]
 
 
-def _feature_pyramid(sketch: _Sketch, seen: dict[str, Seen]) -> dict[int, str]:
+def _feature_pyramid(sketch: Sketch, seen: dict[str, Seen]) -> dict[int, str]:
     """Image, C2..C5 and the FPN's levels; returns the blocks of the latter by level."""
     backbone, levels = seen["C2..C5: backbone"], {}
     before = sketch.block("image", backbone.inputs, x=0, y=0, kind="backbone")
@@ -121,7 +101,7 @@ def _feature_pyramid(sketch: _Sketch, seen: dict[str, Seen]) -> dict[int, str]:
     return dict(sorted(levels.items()))
 
 
-def _scale_enhancement(sketch: _Sketch, seen: dict[str, Seen], raw: dict[int, str]) -> dict[int, str]:
+def _scale_enhancement(sketch: Sketch, seen: dict[str, Seen], raw: dict[int, str]) -> dict[int, str]:
     """FBO, GCB and B1.., or what is there of them; returns the blocks that the heads read, by level."""
     refined = {}
     if "F_FBO: FBO" in seen:
@@ -146,7 +126,7 @@ def _scale_enhancement(sketch: _Sketch, seen: dict[str, Seen], raw: dict[int, st
     return levels
 
 
-def _heads(sketch: _Sketch, heads: nn.Module, seen: dict[str, Seen], *, levels: list[str]) -> None:
+def _heads(sketch: Sketch, heads: nn.Module, seen: dict[str, Seen], *, levels: list[str]) -> None:
     """The RPN, and below the pyramid the three stages."""
     top = max(block.y for block in sketch.blocks) + 1.6
     last = next(block for block in sketch.blocks if block.name == levels[-1])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from reprolib.models.diagram import Block, Diagram, Flow
-from reprolib.models.shapes import Seen, Shape, shape_text, shapes_seen
+from reprolib.models.diagram import Diagram
+from reprolib.models.shapes import Seen, shape_text, shapes_seen
+from reprolib.models.sketch import Sketch
 from reprolib.papers.seanet.inside import blocks
 
 LEVELS, BOX_HEAD, MASK_HEAD = "pyramid", "box head", "mask head"
@@ -13,29 +14,10 @@ BOX_ROW, MASK_ROW = 1.0, 5.0
 BETWEEN = 3.0  # the row along which the boxes that are found go back to the pyramid
 
 
-class _Sketch:
-    """Blocks, each with the arrows that reach it."""
-
-    def __init__(self) -> None:
-        self.blocks: list[Block] = []
-        self.flows: list[Flow] = []
-
-    def block(
-        self, name: str, shapes: list[Shape] | str, x: float, y: float, *, kind: str = "", after: tuple[str, ...] = ()
-    ) -> str:
-        text = shapes if isinstance(shapes, str) else shape_text(shapes)
-        self.blocks.append(Block(name=name, text=text, x=x, y=y, kind=kind))
-        self.flows += [Flow(source=source, target=name) for source in after]
-        return name
-
-    def boxes(self, source: str, target: str, **how: object) -> None:
-        self.flows.append(Flow(source=source, target=target, dashed=True, **how))
-
-
 def network_diagram(model: nn.Module, *, height: int, width: int) -> Diagram:
     """The whole detector, with any components and on either framework, for one image of that size."""
     seen = shapes_seen(model, blocks(model), height=height, width=width, proposals=10, detections=4)
-    sketch = _Sketch()
+    sketch = Sketch()
     for place, shape in enumerate(seen["P2..P6: FPN"].outputs[:4]):
         sketch.block(f"P{place + 2}", [shape], 0, BOX_ROW + (MASK_ROW - BOX_ROW) * place / 3, kind=LEVELS)
     sketch.block("RPN", f"{seen['RPN'].outputs[0][1]} anchors a place", 0, BOX_ROW - 1.7, after=(LEVELS,))
@@ -46,10 +28,10 @@ def network_diagram(model: nn.Module, *, height: int, width: int) -> Diagram:
     corners = ((next(block.x for block in sketch.blocks if block.name == found), BETWEEN), (1.15, BETWEEN))
     sketch.boxes(found, "RoIAlign for masks", via=corners, label="boxes found")
     _mask_head(sketch, seen, roi, branch=model.roi_heads.mask_branch)
-    return Diagram(blocks=tuple(sketch.blocks), flows=tuple(sketch.flows))
+    return sketch.diagram()
 
 
-def _rois(sketch: _Sketch, seen: dict[str, Seen], what: str, row: float) -> str:
+def _rois(sketch: Sketch, seen: dict[str, Seen], what: str, row: float) -> str:
     """RoIAlign and, where the levels are fused, how; returns the block that holds the RoI's features."""
     plural = {"box": "boxes", "mask": "masks"}[what]
     fusion = seen.get(f"{what} RoI: fusion of levels")
@@ -62,7 +44,7 @@ def _rois(sketch: _Sketch, seen: dict[str, Seen], what: str, row: float) -> str:
     return sketch.block(f"1×1, 1×1, {plural}", fusion.outputs, 2.15, row, kind=kind, after=(aligned,))
 
 
-def _box_head(sketch: _Sketch, seen: dict[str, Seen], roi: str) -> str:
+def _box_head(sketch: Sketch, seen: dict[str, Seen], roi: str) -> str:
     """Returns the block whose boxes are the detections'."""
     if "class tower" not in seen:
         head = seen["box head, fully connected"]
@@ -78,7 +60,7 @@ def _box_head(sketch: _Sketch, seen: dict[str, Seen], roi: str) -> str:
     return sketch.block("score × IoU", "best of 49: one box", 5.6, BOX_ROW, kind=BOX_HEAD, after=tuple(last))
 
 
-def _mask_head(sketch: _Sketch, seen: dict[str, Seen], roi: str, *, branch: nn.Module) -> None:
+def _mask_head(sketch: Sketch, seen: dict[str, Seen], roi: str, *, branch: nn.Module) -> None:
     fuse = getattr(branch.head, "edge_fuse", "")
     convolved = seen["mask: 4 convolutions"].outputs
     sketch.block("4 × 3×3", convolved, 3.4, MASK_ROW, kind=MASK_HEAD, after=(roi,))
