@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+
+from reprolib.papers import switch_checks
 
 COMPONENTS = ("cem", "gim", "bottomup", "aff", "encdechead")
 
@@ -45,17 +47,12 @@ def resolve_switches(variant: str, **changes: object) -> Switches:
     """The switches of a variant, `code` or `paper`, with single ones changed; unknown names raise ValueError."""
     if variant not in ("code", "paper"):
         raise ValueError(f"variant must be 'code' or 'paper', not {variant!r}")
-    known = [f.name for f in fields(Switches)]
-    for name in changes:
-        if name not in known:
-            raise ValueError(f"IEMask R-CNN has no switch {name!r}; there are {', '.join(known)}")
+    switch_checks.check_switches("IEMask R-CNN", changes, Switches)
     return replace(Switches() if variant == "code" else PAPER, **changes)
 
 
 def check_components(components: tuple[str, ...]) -> None:
     """Raise ValueError for components that do not exist or cannot stand alone."""
-    unknown = [name for name in components if name not in COMPONENTS]
-    if unknown:
-        raise ValueError(f"IEMask R-CNN has no component {unknown[0]!r}; there are {', '.join(COMPONENTS)}")
+    switch_checks.check_components("IEMask R-CNN", components, COMPONENTS)
     if "aff" in components and "bottomup" not in components:
         raise ValueError("component 'aff' fuses the bottom-up path: add 'bottomup'")

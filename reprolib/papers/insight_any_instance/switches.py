@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+
+from reprolib.papers.switch_checks import check_components, check_switches, check_values
 
 COMPONENTS = ("lpm", "gpm", "parea")
 
@@ -58,13 +60,7 @@ class Switches:
     parea_weight: float = 1.0
 
     def __post_init__(self):
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                choices = ", ".join(map(str, allowed))
-                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
-        for field in fields(self):
-            if field.type == "bool" and not isinstance(getattr(self, field.name), bool):
-                raise ValueError(f"{field.name} must be true or false, not {getattr(self, field.name)!r}")
+        check_values(self, CHOICES)
         if isinstance(self.gpm_loops, bool) or not isinstance(self.gpm_loops, int) or self.gpm_loops < 1:
             raise ValueError(f"gpm_loops must be a whole number from 1, not {self.gpm_loops!r}")
         if not 0 <= self.gt_prompt_frac <= 1:
@@ -83,13 +79,8 @@ def resolve_switches(components: tuple[str, ...], **changes: object) -> Switches
     Raises ValueError for components, switches and values that do not exist. Switches of absent components do nothing,
     so that ablations can share them.
     """
-    unknown = [name for name in components if name not in COMPONENTS]
-    if unknown:
-        raise ValueError(f"Insight Any Instance has no component {unknown[0]!r}; there are {', '.join(COMPONENTS)}")
-    known = [field.name for field in fields(Switches)]
-    for name in changes:
-        if name not in known:
-            raise ValueError(f"Insight Any Instance has no switch {name!r}; there are {', '.join(known)}")
+    check_components("Insight Any Instance", components, COMPONENTS)
+    check_switches("Insight Any Instance", changes, Switches)
     return Switches(**changes)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+
+from reprolib.papers.switch_checks import check_components, check_switches, check_values
 
 # The words of table 1's columns; the two-way pyramid and the mask feature on it have one column.
 COMPONENTS = ("cspam", "twfpn+csmf", "aml")
@@ -47,12 +49,7 @@ class Switches:
     collision: str = "both_masks"  # both_masks | last_wins: masks that a cell with several objects learns without AML
 
     def __post_init__(self):
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        for field in fields(self):
-            if field.type == "bool" and not isinstance(getattr(self, field.name), bool):
-                raise ValueError(f"{field.name} must be true or false, not {getattr(self, field.name)!r}")
+        check_values(self, CHOICES)
         clip = self.eps_clip
         if isinstance(clip, bool) or not isinstance(clip, int | float) or not 0 <= clip < float("inf"):
             raise ValueError(f"eps_clip must be a positive number, or 0 for none, not {clip!r}")
@@ -64,13 +61,8 @@ def resolve_switches(components: tuple[str, ...], **changes: object) -> Switches
     Raises ValueError for components, switches and values that do not exist, and where nothing would read the bottom-up
     levels. Other switches of absent components do nothing, so that ablations can share them.
     """
-    unknown = [name for name in components if name not in COMPONENTS]
-    if unknown:
-        raise ValueError(f"location attention has no component {unknown[0]!r}; there are {', '.join(COMPONENTS)}")
-    known = [field.name for field in fields(Switches)]
-    for name in changes:
-        if name not in known:
-            raise ValueError(f"location attention has no switch {name!r}; there are {', '.join(known)}")
+    check_components("location attention", components, COMPONENTS)
+    check_switches("location attention", changes, Switches)
     chosen = Switches(**changes)
     if chosen.head_inputs == chosen.csmf_levels_from == "P":
         raise ValueError("head_inputs or csmf_levels_from must be N: with P in both nothing reads the bottom-up path")

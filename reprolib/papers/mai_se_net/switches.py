@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+
+from reprolib.papers.switch_checks import check_components, check_switches, check_values
 
 MASK_INTERACTION = ("aspp", "nlb", "csab")
 SCALE_ENHANCEMENT = ("carafeb", "fbo", "gcb")
@@ -37,12 +39,7 @@ class Switches:
     roi_finest_scale: float = 28  # px; with P1, boxes under twice this size read it (mmdetection's constant is 56)
 
     def __post_init__(self):
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        for field in fields(self):
-            if field.type == "bool" and not isinstance(getattr(self, field.name), bool):
-                raise ValueError(f"{field.name} must be true or false, not {getattr(self, field.name)!r}")
+        check_values(self, CHOICES)
         if not 0 < self.gcb_ratio <= 1:
             raise ValueError(f"gcb_ratio must be in (0, 1], not {self.gcb_ratio}: it narrows the block's bottleneck")
         if not self.roi_finest_scale > 0:
@@ -55,13 +52,8 @@ def resolve_switches(components: tuple[str, ...], **changes: object) -> Switches
     Raises ValueError for components, switches and values that do not exist, and for nlb_in '4C' where the component
     that makes 4C channels is off. Other switches of absent components do nothing, so that ablations can share them.
     """
-    unknown = [name for name in components if name not in COMPONENTS]
-    if unknown:
-        raise ValueError(f"MAI-SE-Net has no component {unknown[0]!r}; there are {', '.join(COMPONENTS)}")
-    known = [field.name for field in fields(Switches)]
-    for name in changes:
-        if name not in known:
-            raise ValueError(f"MAI-SE-Net has no switch {name!r}; there are {', '.join(known)}")
+    check_components("MAI-SE-Net", components, COMPONENTS)
+    check_switches("MAI-SE-Net", changes, Switches)
     chosen = Switches(**changes)
     if chosen.nlb_in == "4C" and "nlb" in components and "aspp" not in components:
         raise ValueError("nlb_in '4C' reads ASPP's concatenation: add the component 'aspp' or set nlb_in 'C'")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+
+from reprolib.papers.switch_checks import check_components, check_switches, check_values
 
 COMPONENTS = ("biou", "attention", "edge")
 
@@ -63,12 +65,7 @@ class Switches:
     edge_thickness: int = 1  # pixels of the 28x28 target
 
     def __post_init__(self):
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        for field in fields(self):
-            if field.type == "bool" and not isinstance(getattr(self, field.name), bool):
-                raise ValueError(f"{field.name} must be true or false, not {getattr(self, field.name)!r}")
+        check_values(self, CHOICES)
         if not 0 < self.nms_threshold < 1:
             raise ValueError(f"nms_threshold must be in (0, 1), not {self.nms_threshold}: it is an IoU")
         if isinstance(self.edge_thickness, bool) or not isinstance(self.edge_thickness, int) or self.edge_thickness < 1:
@@ -87,17 +84,12 @@ def resolve_switches(
     Raises ValueError for components, switches and values that do not exist, and for 'edge' without 'attention'.
     Other switches of absent components do nothing, so that ablations can share them.
     """
-    unknown = [name for name in components if name not in COMPONENTS]
-    if unknown:
-        raise ValueError(f"SEANet has no component {unknown[0]!r}; there are {', '.join(COMPONENTS)}")
+    check_components("SEANet", components, COMPONENTS)
     if "edge" in components and "attention" not in components:
         raise ValueError("'edge' supervises the mask attention head: add the component 'attention'")
     if variant not in VARIANTS:
         raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
-    known = [field.name for field in fields(Switches)]
-    for name in changes:
-        if name not in known:
-            raise ValueError(f"SEANet has no switch {name!r}; there are variant, {', '.join(known)}")
+    check_switches("SEANet", changes, Switches, more=("variant",))
     chosen = VARIANTS[variant] | changes
     for name, with_pretraining, from_scratch in DECIDED:
         if chosen.get(name, "auto") == "auto":
