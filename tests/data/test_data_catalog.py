@@ -76,8 +76,8 @@ def test_folder_is_read_where_it_is(make_set, document, tmp_path):
         ("sar_ships", {**OPTIONS, "size": "../x"}, ["sar_ships", "size"]),
         ("bbbc038", {"archive": "none.zip"}, ["none.zip", "no such archive"]),
         ("bbbc038", {"path": "x"}, ["unknown option 'path'", "archive"]),
-        ("coco", {}, ["train2017.zip", "instances_train2017.json", "train_images: PATH"]),
-        ("cityscapes_5", {}, ["gtFine_trainvaltest.zip", "{folder: F}"]),
+        ("coco", {}, ["train2017.zip", "val2017/", "train_images: PATH"]),
+        ("cityscapes_5", {}, ["csDownload gtFine_trainvaltest.zip", "register", "--from-dir"]),
         ("cityscapes", {"archive": "x.zip"}, ["unknown option 'archive'", "folder"]),
         ("cityscapes", {"folder": "nowhere"}, ["nowhere/leftImg8bit/train: 0 images", "must be 2975"]),
         ("ssdd", {}, ["Official-SSDD-OPEN.rar", "kind: coco_folder"]),
@@ -138,6 +138,8 @@ def test_cards_are_complete():
         assert card.name == name and card.title and card.licence and card.terms and card.size and card.how_to
         for file in card.files:
             assert re.fullmatch(r"([0-9a-f]{64})?", file.sha256) and re.fullmatch(r"([0-9a-f]{32})?", file.md5)
+            assert file.bytes or file.about_bytes, "needed to see whether the disk has room"
+            assert ("unverified" in file.verification) == (not (file.sha256 or file.md5 or file.contents_checked))
     classes = {name: len(card.classes) for name, card in CARDS.items()}
     assert classes["coco"] == 80 and classes["isaid"] == 15 and classes["nwpu_vhr10"] == 10
     assert classes["cityscapes"] == 8 and classes["cityscapes_5"] == 5
