@@ -24,7 +24,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from reprolib.data.archives import checked_members, open_zip
-from reprolib.data.download import sha256_of
+from reprolib.data.checksums import sha256_of
 from reprolib.data.errors import DataError
 from reprolib.files import write_atomic, write_json
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from reprolib.data.download import sha256_of
+from reprolib.data.checksums import sha256_of
 from reprolib.data.errors import DataError
 from reprolib.files import write_atomic, write_json
 
