@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -99,6 +100,17 @@ def test_what_is_written_can_be_read(source, tmp_path):
     ids = torch.from_numpy(scene(SCENES["train/aachen/aachen_000000_000019"]).astype(np.int32))
     assert torch.equal(target["masks"][1].bool(), ids == 26000)
     assert CocoInstances(images, annotations, train=False).image_ids == [1, 2]
+
+
+def test_what_is_written_stays_the_same(source, tmp_path):
+    """Prepared sets are fingerprinted: another byte would train every run again. Then VERSION goes up."""
+    converted(source, tmp_path / "made")
+    assert {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in sorted((tmp_path / "made" / "annotations").iterdir())
+    } == {"train.json": "eff58409b70bb1a5", "val.json": "82b0b15f837ab88e"}
+    marker = json.loads((tmp_path / "made" / "prepared.json").read_text())
+    assert marker["made"] == {"version": 1, "source": str(source), "classes": list(FIVE), "images": SPLITS}
 
 
 def test_prepared_once(source, tmp_path, monkeypatch):

@@ -134,6 +134,21 @@ def test_ids_start_at_1_and_box_and_area_are_the_masks(tmp_path, folder, content
     assert None not in [value for a in (train | val)["images"] for value in a.values()]
 
 
+def test_what_is_written_stays_the_same(tmp_path, folder, contents):
+    """Prepared sets are fingerprinted: another byte would train every run again. Then VERSION goes up."""
+    nwpu_vhr10.convert(folder, tmp_path / "made", contents=contents)
+    assert {
+        path.relative_to(tmp_path / "made").as_posix(): sha256(path.read_bytes())[:16]
+        for path in sorted((tmp_path / "made").rglob("*.json"))
+    } == {
+        "annotations/own/train.json": "0e2e243e566f1307",
+        "annotations/own/val.json": "ddb426d62f0c786c",
+        "annotations/public/train.json": "ddb426d62f0c786c",
+        "annotations/public/val.json": "0e2e243e566f1307",
+        "prepared.json": "15a1116b916a0da4",
+    }
+
+
 def test_zip_and_folder_give_the_same_bytes(tmp_path, folder, archive, contents):
     nwpu_vhr10.convert(folder, tmp_path / "a", contents=contents)
     assert nwpu_vhr10.holds_annotations(folder) and not nwpu_vhr10.holds_annotations(archive)
