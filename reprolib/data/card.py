@@ -63,8 +63,15 @@ class Card:
     unverified: tuple[str, ...] = ()
 
     @property
+    def fetchable(self) -> bool:
+        """Whether every file can be had without an account."""
+        return all(file.urls or file.drive for file in self.files)
+
+    @property
     def obtained(self) -> str:
         """How its files come to this machine, in a word or two; empty where it has none."""
+        if not self.fetchable:
+            return "account, by hand"
         if all(file.urls for file in self.files):
             return "download" if self.files else ""
-        return "Google Drive" if all(file.urls or file.drive for file in self.files) else "account, by hand"
+        return "Google Drive"

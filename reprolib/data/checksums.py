@@ -37,22 +37,22 @@ def mismatch(path: Path, *, sha256: str = "", md5: str = "", size: int = 0) -> s
     return ""
 
 
-def verify(path: Path, file: File, *, lock: Path) -> None:
-    """Check a file of a card: what its first bytes are, its size, its checksum. Where none is published, its sha256 is
-    noted in the JSON file `lock` when it is seen first, and compared from then on.
-
-    Raises DataError that names the file and the mend; the file stays where it is.
-    """
+def check_published(path: Path, file: File) -> None:
+    """Raise DataError where the first bytes, the size or the checksum are not the published ones; the file stays."""
     check_file(path, name=file.name)
     if wrong := mismatch(path, sha256=file.sha256, md5=file.md5, size=file.bytes):
         raise DataError(
-            f"{path}: {wrong}; this is not the published {file.name}: remove it and fetch it again, or unpack what you"
-            " have and give the folder"
+            f"{path}: {wrong}; this is not the published {file.name}: move it away and fetch it again, or unpack what"
+            " you have and give the folder (--from-dir)"
         )
+
+
+def trust_first_use(path: Path, file: File, *, lock: Path) -> None:
+    """Where no checksum is published, note a file's sha256 in the JSON file `lock` when it is seen first, and compare
+    it from then on. Raises DataError with the mend where it changed; the file stays."""
     if file.sha256 or file.md5 or file.contents_checked:
         return
-    noted = _read(lock)
-    digest = sha256_of(path)
+    noted, digest = _read(lock), sha256_of(path)
     if file.name not in noted:
         write_json(lock, noted | {file.name: {"sha256": digest, "bytes": path.stat().st_size}})
         print(

@@ -148,7 +148,7 @@ def _document(source: Path, files: Files, annotations: Path | None, contents: Co
         digests = ", ".join(f"{path} has {_sha256(text)}" for path, text in found.items()) or f"{source} has none"
         raise DataError(
             f"{ANNOTATIONS} of sha256 {contents.annotations} is needed, {digests}; see the card of nwpu_vhr10 for where"
-            " to get it, and name it in the option `annotations`"
+            " to get it, and give it with --from-archive too"
         )
     published = json.loads(text)
     numbers = {image["id"]: number for number, image in enumerate(published["images"], start=1)}

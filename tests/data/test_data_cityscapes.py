@@ -117,11 +117,12 @@ def test_prepared_once(source, tmp_path, monkeypatch):
     monkeypatch.setattr(cityscapes, "IMAGES", SPLITS)
     monkeypatch.setitem(cityscapes.convert.__kwdefaults__, "images", SPLITS)
     monkeypatch.setitem(cityscapes.is_prepared.__kwdefaults__, "images", SPLITS)
-    root, options = tmp_path / "data", {"folder": str(source)}
+    root, options = tmp_path / "data", {"from_dir": str(source)}
     first = prepare("cityscapes_5", options, root=root)
     written = first.splits["val"].annotations
     assert (
-        first.splits["val"].images == source / "leftImg8bit/val"
+        first.splits["val"].images == root / "cityscapes/leftImg8bit/val"
+        and first.splits["val"].images.resolve() == source / "leftImg8bit/val"
         and written == root / "cityscapes_5_coco/annotations/val.json"
     )
     before = written.stat().st_mtime_ns
@@ -130,6 +131,7 @@ def test_prepared_once(source, tmp_path, monkeypatch):
     prepare("cityscapes_5", options, root=root)
     assert len(json.loads(written.read_text())["annotations"]) == 1
     assert not cityscapes.is_prepared(source, root / "cityscapes_5_coco", classes=EIGHT)
+    assert prepare("cityscapes_5", {}, root=root) == first  # the folder need not be named again
 
 
 def test_damaged_sources_are_refused(source, tmp_path):

@@ -248,10 +248,10 @@ def test_validation_is_drawn_by_the_classes_in_an_image():
 def test_by_name_from_a_folder_once_and_with_either_split(tmp_path, folder, contents, monkeypatch):
     monkeypatch.setattr(nwpu_vhr10, "published", lambda: contents)
     root = tmp_path / "data"
-    prepared = prepare("nwpu_vhr10", {"archive": str(folder)}, root=root)
+    prepared = prepare("nwpu_vhr10", {"from_dir": str(folder)}, root=root)
     assert prepared.splits["val"].annotations == root / "nwpu_vhr10/annotations/own/val.json"
     assert prepared.splits["train"].images == prepared.splits["val"].images == root / "nwpu_vhr10/images"
-    other = prepare("nwpu_vhr10", {"archive": "no longer there", "split": "public"}, root=root)
+    other = prepare("nwpu_vhr10", {"from_archive": "no longer there", "split": "public"}, root=root)
     assert other.splits["train"].annotations == root / "nwpu_vhr10/annotations/public/train.json"
     with pytest.raises(DataError, match="split '7:3' is unknown; known are own, public"):
         prepare("nwpu_vhr10", {"split": "7:3"}, root=root)
@@ -263,13 +263,16 @@ def test_by_name_from_the_published_urls(tmp_path, folder, archive, contents, mo
     """The zip has no instance annotations: they are fetched too, and checked."""
     calls = []
 
-    def download(url, target, **checks):
-        calls.append((url, checks))
-        return folder / "annotations.json" if url.endswith(".json") else archive
+    def download(urls, target, **checks):
+        calls.append((urls, checks))
+        return folder / "annotations.json" if target.suffix == ".json" else archive
 
     monkeypatch.setattr(nwpu_vhr10, "published", lambda: contents)
-    monkeypatch.setattr("reprolib.data.catalog.download", download)
+    monkeypatch.setattr("reprolib.data.fetch.download", download)
     prepared = prepare("nwpu_vhr10", {}, root=tmp_path / "data")
     images, labels = prepared.card.files
-    assert calls == [(images.url, {}), (labels.url, {"sha256": labels.sha256})]
+    assert calls == [
+        (images.urls, {"sha256": "", "md5": images.md5, "size": 0}),
+        (labels.urls, {"sha256": labels.sha256, "md5": labels.md5, "size": labels.bytes}),
+    ]
     assert prepared.splits["val"].annotations.is_file()

@@ -22,11 +22,21 @@ CARD = Card(
             about_bytes=84_000_000,
             contents_checked=True,
         ),
+        File(  # with the original annotations
+            name="stage1_train.zip",
+            url="https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip",
+            about_bytes=83_000_000,
+            contents_checked=True,
+        ),
     ),
     unpacked_bytes=50_000_000,
     splits={"train and val": {"images": 664, "instances": 28_986}},
     classes=("nucleus",),
-    how_to="Fetched and converted on demand. Without a network: the zip of that commit by `--from-archive`.",
+    unverified=("that stage1_train.zip holds the same files as the repository's first commit, byte for byte",),
+    how_to=(
+        "Fetched and converted on demand. Without a network: the zip of that commit by `--from-archive`, or the folder"
+        " it unpacks to by `--from-dir`."
+    ),
     notes=(
         "zips made elsewhere of the same commit may differ in bytes: the contents are checked, file by file",
         "no official validation split: reprolib/data/splits/bbbc038_val.txt, 20% per image size and colour type",
