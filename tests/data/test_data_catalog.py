@@ -112,13 +112,13 @@ def test_a_second_process_waits(tmp_path):
 
 
 def test_every_card_can_be_prepared_by_its_name():
-    assert set(SETS) == set(CARDS)
+    assert set(SETS) == set(CARDS) - {"isaid"}
     for module in SETS.values():
         assert module.find.__doc__ and callable(module.make)
 
 
 def test_find_writes_nothing(tmp_path):
-    for name in ("bbbc038", "nwpu_vhr10", "coco", "lvis", "cityscapes"):
+    for name in sorted(set(SETS) - {"custom", *FAMILIES}):
         assert find(name, {}, root=tmp_path / "data") is None
     assert not (tmp_path / "data").exists()
 

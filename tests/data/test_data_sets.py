@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from reprolib.data import listing
+from reprolib.data import hrsid, listing, ssdd
 from reprolib.data.card import File
 from reprolib.data.cards import CARDS
 from reprolib.data.catalog import find, prepare
@@ -156,6 +156,60 @@ def test_lvis_from_archives_of_both(small, tmp_path):
     for name in (*LVIS, "train2017.zip", "val2017.zip"):
         (mine / name).write_bytes(small.files[f"/{name}"])
     assert prepare("lvis", {"from_archive": [str(mine)]}, root=tmp_path / "data").splits and small.requests == []
+
+
+@pytest.fixture
+def ships(tmp_path, monkeypatch):
+    """SSDD and HRSID whose conversion only notes what it is given, and archives of one image each."""
+    converted = []
+    for module in (hrsid, ssdd):
+
+        def convert(source, folder, *, contents, **more):
+            converted.append((source, folder, more))
+            folder.mkdir(exist_ok=True)
+
+        monkeypatch.setattr(module, "convert", convert)
+        monkeypatch.setattr(module, "is_prepared", lambda source, folder, contents: folder.is_dir())
+        monkeypatch.setattr(module, "images_folder", lambda source: source / "JPEGImages")
+    (tmp_path / "HRSID_JPG.zip").write_bytes(zipped({"JPEGImages/a.jpg": b"jpeg"}))
+    (tmp_path / "Official-SSDD-OPEN.zip").write_bytes(zipped({"JPEGImages/a.jpg": b"jpeg"}))
+    return converted
+
+
+def test_hrsid_is_unpacked_once_and_converted(ships, tmp_path, capsys):
+    root = tmp_path / "data"
+    prepared = prepare("hrsid", {"from_archive": str(tmp_path / "HRSID_JPG.zip")}, root=root)
+    assert (prepared.splits["val"].images / "a.jpg").is_file()
+    assert prepared.splits["val"].annotations == root / "hrsid_coco/annotations/official/test.json"
+    assert "this copy is unverified" in capsys.readouterr().out
+    shutil.rmtree(root / "hrsid_coco")  # as after a new version of the conversion
+    other = prepare("hrsid", {"split": "scenes"}, root=root)
+    assert other.splits["train"].annotations == root / "hrsid_coco/annotations/scenes/train.json"
+    assert ships == [(root / "hrsid", root / "hrsid_coco", {})] * 2
+
+
+def test_hrsid_from_a_folder_that_is_there_and_one_that_is_gone(ships, tmp_path):
+    root, mine = tmp_path / "data", tmp_path / "mine"
+    (mine / "JPEGImages").mkdir(parents=True)
+    prepare("hrsid", {"from_dir": str(mine)}, root=root)
+    assert (root / "hrsid").resolve() == mine and prepare("hrsid", {}, root=root)
+    shutil.rmtree(mine)
+    assert find("hrsid", {}, root=root) is None
+    prepare("hrsid", {"from_archive": str(tmp_path / "HRSID_JPG.zip")}, root=root)
+    assert (root / "hrsid/JPEGImages/a.jpg").is_file() and not (root / "hrsid").is_symlink()
+
+
+def test_ssdd_has_two_label_sets(ships, tmp_path, monkeypatch):
+    root, mine = tmp_path / "data", tmp_path / "mine"
+    mine.mkdir()
+    prepare("ssdd", {"from_dir": str(mine)}, root=root)
+    (root / "downloads/ssdd").mkdir(parents=True)
+    (root / "downloads/ssdd/SSDD.json").write_text("{}")
+    with pytest.raises(DataError, match=r"SSDD\.json: 2 bytes, expected 1780546"):
+        prepare("ssdd", {"labels": "hq_isnet"}, root=root)
+    assert [folder.name for _, folder, _ in ships] == ["ssdd_coco"]
+    with pytest.raises(DataError, match="which file is it"):
+        prepare("ssdd", {"from_archive": str(tmp_path / "Official-SSDD-OPEN.zip")}, root=tmp_path / "other")
 
 
 @pytest.mark.parametrize(
