@@ -8,7 +8,19 @@ from types import MappingProxyType, ModuleType
 
 from reprolib.data.errors import DataError
 from reprolib.data.prepared import Prepared, Split
-from reprolib.data.sets import bbbc038, cityscapes, coco, coco_folder, custom, generated, hrsid, lvis, nwpu_vhr10, ssdd
+from reprolib.data.sets import (
+    bbbc038,
+    cityscapes,
+    coco,
+    coco_folder,
+    custom,
+    generated,
+    hrsid,
+    isaid,
+    lvis,
+    nwpu_vhr10,
+    ssdd,
+)
 from reprolib.data.sets.common import lock
 
 __all__ = ["SETS", "Prepared", "Split", "find", "prepare"]
@@ -25,6 +37,7 @@ SETS: Mapping[str, ModuleType] = MappingProxyType(
         "cityscapes_5": cityscapes,
         "ssdd": ssdd,
         "hrsid": hrsid,
+        "isaid": isaid,
         "custom": custom,
     }
 )

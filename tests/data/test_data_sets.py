@@ -6,12 +6,13 @@ import hashlib
 import io
 import json
 import shutil
+import tarfile
 import zipfile
 from dataclasses import replace
 
 import pytest
 
-from reprolib.data import hrsid, listing, ssdd
+from reprolib.data import hrsid, isaid, listing, ssdd
 from reprolib.data.card import File
 from reprolib.data.cards import CARDS
 from reprolib.data.catalog import find, prepare
@@ -210,6 +211,39 @@ def test_ssdd_has_two_label_sets(ships, tmp_path, monkeypatch):
     assert [folder.name for _, folder, _ in ships] == ["ssdd_coco"]
     with pytest.raises(DataError, match="which file is it"):
         prepare("ssdd", {"from_archive": str(tmp_path / "Official-SSDD-OPEN.zip")}, root=tmp_path / "other")
+
+
+def test_isaid_comes_in_four_archives_some_with_archives_in_them(tmp_path, monkeypatch):
+    seen = {}
+
+    def convert(source, folder, *, contents):
+        seen.update({path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*.png")})
+        folder.mkdir()
+
+    monkeypatch.setattr(isaid, "convert", convert)
+    monkeypatch.setattr(isaid, "is_prepared", lambda source, folder, contents: folder.is_dir())
+    monkeypatch.setattr("reprolib.data.fetch.check_published", lambda path, file: None)
+    masks = zipped({"images/P0000_instance_id_RGB.png": b"ids"})
+    inside = {
+        "isaid_annotations_train": {"train/Instance_masks/images.zip": masks},
+        "isaid_annotations_val": {"./val/Semantic_masks/images/P0003_instance_color_RGB.png": b"colours"},
+        "dotav1.0_images_train": {"train/images/P0000.png": b"image"},
+        "dotav1.0_images_val": {"val/images/P0003.png": b"image"},
+    }
+    for name, files in inside.items():
+        with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz") as archive:
+            for member, content in files.items():
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    prepared = prepare("isaid", {"from_archive": [str(tmp_path)]}, root=tmp_path / "data")
+    assert set(seen) == {
+        "train/Instance_masks/images/P0000_instance_id_RGB.png",
+        "val/Semantic_masks/images/P0003_instance_color_RGB.png",
+        "train/images/P0000.png",
+        "val/images/P0003.png",
+    }
+    assert prepared.splits["val"].images == tmp_path / "data/isaid_coco/images/val"
 
 
 @pytest.mark.parametrize(
