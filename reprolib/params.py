@@ -82,7 +82,7 @@ class Profile:
     datasets: Mapping[str, Mapping[str, object]]  # prepared data set -> arguments of its preparation
     stands_in: Mapping[str, str]  # published data set -> prepared data set
     scale: Scale
-    scale_for: Mapping[str, Mapping[str, object]]  # published data set -> changed fields of `scale`
+    scale_for: Mapping[str, Mapping[str, object]]  # published data set or schedule -> changed fields of `scale`
     schedules: Mapping[str, Schedule]  # by schedule name or published data set; "default" for the rest
     data: tuple[str, ...]  # prepared data sets of this profile's pipeline
     experiments: tuple[str, ...]
@@ -133,10 +133,12 @@ def resolve(profile: Profile, experiment: Experiment, seed: int) -> Run:
         raise ParamsError(
             f"{where}: no schedule for {experiment.id}; add `schedules: {experiment.dataset}` or `default`"
         )
-    changes = profile.scale_for.get(experiment.dataset, {})
     known = {f.name for f in dataclasses.fields(Scale)}
-    if not set(changes) <= known:
-        raise ParamsError(f"{where}: scale_for.{experiment.dataset} has unknown fields {sorted(set(changes) - known)}")
+    changes: dict[str, object] = {}
+    for named in (experiment.dataset, experiment.schedule):
+        if unknown := set(profile.scale_for.get(named, {})) - known:
+            raise ParamsError(f"{where}: scale_for.{named} has unknown fields {sorted(unknown)}")
+        changes |= profile.scale_for.get(named, {})
     return Run(
         experiment=experiment,
         seed=seed,

@@ -106,6 +106,19 @@ def test_a_profile_without_the_data_set_says_what_to_add():
         resolve(profile, elsewhere, 0)
 
 
+def test_changes_of_scale_for_a_schedule_go_before_those_for_its_data_set(tmp_path):
+    changes = {"coco": {"channels": 40, "box_hidden": 100}, "seanet": {"channels": 24}}
+    path = changed(tmp_path, lambda d: d["profiles"]["demo"].update(scale_for=changes))
+    scales = [
+        resolve(load_profile("demo", path=path), experiment_by_id(name), 0).scale
+        for name in ("coco-mask_rcnn_r50", "coco-seanet_r101-seanet", "isaid-insight_r50-lpm")
+    ]
+    assert [(scale.channels, scale.box_hidden) for scale in scales] == [(40, 100), (24, 100), (48, 128)]
+    wrong = changed(tmp_path, lambda d: d["profiles"]["demo"].update(scale_for={"seanet": {"chanels": 1}}))
+    with pytest.raises(ParamsError, match=r"scale_for\.seanet has unknown fields \['chanels'\]"):
+        resolve(load_profile("demo", path=wrong), experiment_by_id("coco-seanet_r101-seanet"), 0)
+
+
 def test_lookups_suggest_the_nearest_name():
     with pytest.raises(ParamsError, match=r"did you mean .*coco-mask_rcnn_r50"):
         experiment_by_id("coco-maskrcnn_r50")
