@@ -9,10 +9,10 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
 import yaml
 
+from reprolib.data import verb as data_verb
 from reprolib.params import Profile, Run, load_profile, resolve
 
 
@@ -56,9 +56,8 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added.add_argument("--detections", type=int, default=50, help="RoIs of the mask head")
     added.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="a switch of the system")
     added.add_argument("--json", action="store_true")
-    added = verb("data", _data, "prepare a data set, check it and describe it")
-    added.add_argument("name")
-    added.add_argument("--archive", help="the data set's archive, a path or URL, in place of the published one")
+    added = verb("data", data_verb.run, "fetch, verify, convert and describe a data set; without a name, list them all")
+    data_verb.add_arguments(added)
     for name, run, text in (
         ("train", _train, "train one experiment; goes on where an interrupted run stopped"),
         ("evaluate", _evaluate, "evaluate a trained experiment and write its record"),
@@ -174,25 +173,6 @@ def _describe(options: argparse.Namespace) -> None:
     for name, value in found.items():
         number = f"{value:,}" if isinstance(value, int) else value
         print(f"{name:28} {number}")
-
-
-def _data(options: argparse.Namespace) -> int:
-    from reprolib.data.catalog import prepare
-    from reprolib.data.report import data_report
-    from reprolib.files import write_json
-
-    profile = load_profile(options.profile)
-    arguments = dict(profile.datasets.get(options.name, {}))
-    if options.archive:
-        arguments["archive"] = options.archive
-    report = data_report(prepare(options.name, MappingProxyType(arguments)))
-    write_json(profile.results / "data" / f"{options.name}.json", report)
-    failed = False
-    for split, entry in report["splits"].items():
-        print(f"{options.name} {split}: {entry['images']} images, {entry['instances']} instances")
-        print(entry["lint_text"])
-        failed = failed or bool(entry["lint"]["errors"])
-    return 1 if failed else 0
 
 
 def _train(options: argparse.Namespace) -> None:

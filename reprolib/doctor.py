@@ -9,6 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from reprolib.data import listing
+from reprolib.data.cards import CARDS
 from reprolib.params import Profile
 
 PACKAGES = (
@@ -108,14 +110,16 @@ def _data(profile: Profile, name: str, problems: list[str], *, root: Path) -> st
     if options is None:
         problems.append(f"params.yaml: profiles.{profile.name}.data lists {name!r}, `datasets` lacks it")
         return "unknown"
-    if options.get("kind") == "coco_folder":
-        places = {key: root / str(value) for key, value in options.items() if key != "kind"}
-        missing = [f"{key}: {path}" for key, path in places.items() if not path.exists()]
-        if missing:
-            problems.append(
-                f"{name} is not where params.yaml says ({missing[0]}); place it there or change"
-                f" profiles.{profile.name}.datasets.{name}"
-            )
-            return "missing"
+    found = listing.state(name, options, root=root / "data")
+    if found not in (listing.PREPARED, listing.ON_DEMAND):
+        command = f"`reprolib data {name} --profile {profile.name}`"
+        if options.get("kind") == "coco_folder":
+            mend = f"{found}; place it there or change profiles.{profile.name}.datasets.{name} in params.yaml"
+        elif CARDS[name].fetchable:
+            mend = f"{name} is {found}; {command} fetches it ({CARDS[name].size})"
+        else:
+            mend = f"{name} is {found}; {command}: {CARDS[name].how_to}"
+        problems.append(mend)
+        return found
     report = root / profile.results / "data" / f"{name}.json"
-    return "prepared" if report.is_file() else "not prepared yet: the pipeline's data stage does it"
+    return "prepared" if report.is_file() else "not described yet: the pipeline's data stage does it"

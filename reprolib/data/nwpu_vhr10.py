@@ -11,30 +11,36 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import re
-import shutil
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from reprolib.data.archives import checked_members, open_zip
-from reprolib.data.download import sha256_of
+from reprolib.data.conversion import (
+    check_image,
+    is_whole,
+    making,
+    mask_fields,
+    part_of,
+    split_names,
+    write_document,
+)
+from reprolib.data.drawing import draw_stratified
 from reprolib.data.errors import DataError
-from reprolib.files import write_atomic, write_json
+from reprolib.files import write_atomic
 
 VERSION = 1  # raise it when the conversion writes something else: prepared sets are then made again
 IMAGE = re.compile(r"(?:^|/)(?:positive image set|images)/(\d{3}\.jpg)$")
 ANNOTATIONS = "annotations.json"
 SPLITS = ("own", "public")
-VALIDATION_SHARE, VALIDATION_SEED = 0.3, 0
+VALIDATION_SHARE = 0.3
 PROGRESS_IMAGES = 100
 
 Files = Mapping[str, Callable[[], bytes]]  # path in the zip or folder -> its bytes, read when called
@@ -58,27 +64,18 @@ class Contents:
 def published() -> Contents:
     """The whole set: annotations of chaozhong2010/VHR-10_dataset_coco at commit ce0ba0f5, images as in
     KyanChen/RSPrompter at commit f4e73c35. Splits: `own`, ours, 455/195; `public`, RSPrompter's, 520/130."""
-    folder = Path(__file__).parent / "splits"
     return Contents(
         images=650,
         annotations="dde27d9362d9c6aa358a1cab160c9e075e57405d3fe876de049973c6e6150f0e",
         manifest="ef1bfd6f27b5e1e3672e95a733480c5b09084f20a67f59d2343c0b5f5f4583b0",
-        validation={name: tuple((folder / f"nwpu_vhr10_{name}_val.txt").read_text().split()) for name in SPLITS},
+        validation={name: split_names(f"nwpu_vhr10_{name}_val") for name in SPLITS},
     )
 
 
 def is_prepared(folder: Path, *, contents: Contents) -> bool:
     """Whether `folder` holds the whole converted set, as this version writes it."""
-    try:
-        marker = json.loads((folder / "prepared.json").read_text())
-        return (
-            marker["version"] == VERSION
-            and marker["validation"] == _plain(contents.validation)
-            and all(sha256_of(folder / name) == digest for name, digest in marker["sha256"].items())
-            and sum(1 for _ in (folder / "images").glob("*.jpg")) == contents.images
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    found = sum(1 for _ in (folder / "images").glob("*.jpg"))
+    return found == contents.images and is_whole(folder, _made(contents))
 
 
 def convert(source: Path, folder: Path, *, contents: Contents, annotations: Path | None = None) -> None:
@@ -91,24 +88,16 @@ def convert(source: Path, folder: Path, *, contents: Contents, annotations: Path
     from the known copy's are taken, and that is printed: whether all archives in circulation hold the same bytes is
     not known.
     """
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     try:
-        with _opened(source) as files:
-            document = _document(source, files, annotations, contents)
-            (part / "images").mkdir(parents=True)
-            _copy_images(source, files, document["images"], part / "images", contents)
-        digests = {}
-        for split, names in contents.validation.items():
-            digests |= _write_split(document, part, split, set(names))
-        marker = {"version": VERSION, "validation": _plain(contents.validation), "sha256": digests}
-        write_json(part / "prepared.json", marker)
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        with making(folder, _made(contents)) as part:
+            with _opened(source) as files:
+                document = _document(source, files, annotations, contents)
+                (part / "images").mkdir()
+                _copy_images(source, files, document["images"], part / "images", contents)
+            for split, names in contents.validation.items():
+                _write_split(document, part / "annotations" / split, split, names)
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise DataError(f"{source}: damaged or unwritable ({error}); fetch it again") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def holds_annotations(source: Path) -> bool:
@@ -120,24 +109,10 @@ def holds_annotations(source: Path) -> bool:
 def choose_validation(classes: Mapping[str, frozenset[str]]) -> list[str]:
     """How the committed list `splits/nwpu_vhr10_own_val.txt` was drawn: file names, sorted.
 
-    classes: file name -> the classes in that image. Images with the same classes are a stratum; each gives 30% of its
-    images, rounded down, and what is missing to 30% of all comes one by one from the strata with the largest
-    remainder. Within a stratum, and between equal remainders, the order is drawn by hash.
+    classes: file name -> the classes in that image. Images with the same classes are a stratum, and 30% of each are
+    drawn.
     """
-    strata: dict[frozenset[str], list[str]] = defaultdict(list)
-    for name in sorted(classes, key=_draw):
-        strata[classes[name]].append(name)
-    shares = {key: VALIDATION_SHARE * len(names) for key, names in strata.items()}
-    room = {key: math.floor(share) for key, share in shares.items()}
-    missing = round(VALIDATION_SHARE * len(classes)) - sum(room.values())
-    by_remainder = sorted(strata, key=lambda key: (room[key] - shares[key], _draw(strata[key][0])))
-    for key in by_remainder[:missing]:
-        room[key] += 1
-    return sorted(name for key, names in strata.items() for name in names[: room[key]])
-
-
-def _draw(name: str) -> str:
-    return hashlib.sha256(f"{VALIDATION_SEED} {name}".encode()).hexdigest()
+    return draw_stratified(classes, share=VALIDATION_SHARE)
 
 
 @contextmanager
@@ -173,7 +148,7 @@ def _document(source: Path, files: Files, annotations: Path | None, contents: Co
         digests = ", ".join(f"{path} has {_sha256(text)}" for path, text in found.items()) or f"{source} has none"
         raise DataError(
             f"{ANNOTATIONS} of sha256 {contents.annotations} is needed, {digests}; see the card of nwpu_vhr10 for where"
-            " to get it, and name it in the option `annotations`"
+            " to get it, and give it with --from-archive too"
         )
     published = json.loads(text)
     numbers = {image["id"]: number for number, image in enumerate(published["images"], start=1)}
@@ -203,9 +178,7 @@ def _annotation(published: dict, *, number: int, image: int, sizes: Mapping[int,
         "image_id": image,
         "category_id": published["category_id"],
         "iscrowd": 0,
-        "bbox": [float(side) for side in coco_mask.toBbox(rle)],
-        "area": int(coco_mask.area(rle)),
-        "segmentation": published["segmentation"],
+        **mask_fields(rle, segmentation=published["segmentation"]),
     }
 
 
@@ -224,7 +197,13 @@ def _copy_images(source: Path, files: Files, images: list[dict], folder: Path, c
     for number, image in enumerate(sorted(images, key=lambda image: image["file_name"]), start=1):
         name = image["file_name"]
         content = files[_only(source, places[name])]()
-        _check_image(content, image, where=f"{source}: {places[name][0]}")
+        check_image(
+            io.BytesIO(content),
+            width=image["width"],
+            height=image["height"],
+            mode="RGB",
+            where=f"{source}: {places[name][0]}",
+        )
         write_atomic(folder / name, content)
         lines.append(f"{_sha256(content)}  {name}\n")
         if number % PROGRESS_IMAGES == 0 or number == len(images):
@@ -244,40 +223,19 @@ def _only(source: Path, paths: list[str]) -> str:
     return paths[0]
 
 
-def _check_image(content: bytes, image: dict, *, where: str) -> None:
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            opened.load()
-            found = (opened.size, opened.mode)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: unreadable image ({error}); fetch the set again") from None
-    if found != ((image["width"], image["height"]), "RGB"):
-        raise DataError(
-            f"{where}: {found[0][0]} x {found[0][1]} {found[1]}, the annotations belong to an image of"
-            f" {image['width']} x {image['height']} RGB; this is not the published image"
-        )
-
-
-def _write_split(document: dict, folder: Path, split: str, validation: set[str]) -> dict[str, str]:
-    """Write the JSON of one split's two parts; returns their sha256 by name."""
-    unknown = validation - {image["file_name"] for image in document["images"]}
-    if unknown:
-        raise DataError(f"the list of split {split!r} names {len(unknown)} unknown images: {min(unknown)}")
-    digests = {}
-    for side in ("train", "val"):
-        images = [image for image in document["images"] if (image["file_name"] in validation) == (side == "val")]
-        ids = {image["id"] for image in images}
-        annotations = [a for a in document["annotations"] if a["image_id"] in ids]
-        name = f"annotations/{split}/{side}.json"
-        whole = document | {"images": images, "annotations": annotations}
-        write_atomic(folder / name, json.dumps(whole, separators=(",", ":")))
-        digests[name] = sha256_of(folder / name)
-    return digests
+def _write_split(document: dict, folder: Path, split: str, validation: Sequence[str]) -> None:
+    """Write the JSON of one split's two parts."""
+    names = {image["file_name"] for image in document["images"]}
+    for side, chosen in (("val", set(validation)), ("train", names - set(validation))):
+        write_document(folder / f"{side}.json", part_of(document, chosen, of=f"the list of split {split!r}"))
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _plain(validation: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
-    return {split: list(names) for split, names in validation.items()}
+def _made(contents: Contents) -> dict[str, object]:
+    return {
+        "version": VERSION,
+        "validation": {split: list(names) for split, names in contents.validation.items()},
+    }

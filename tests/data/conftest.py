@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import runpy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,3 +96,12 @@ def make_set(tmp_path):
         return MadeSet(folder / "images", folder / "set.json")
 
     return make
+
+
+@pytest.fixture
+def server():
+    """A server that behaves badly on request (see loopback.py)."""
+    loopback = runpy.run_path(str(Path(__file__).with_name("loopback.py")))
+    server = loopback["start"]()
+    yield server
+    loopback["stop"](server)

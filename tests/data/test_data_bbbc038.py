@@ -103,6 +103,20 @@ def test_conversion_is_reproducible_whatever_the_zip(tmp_path, members):
     assert listing(tmp_path / "a") == listing(tmp_path / "b")
 
 
+def test_what_is_written_stays_the_same(tmp_path, members):
+    """Prepared sets are fingerprinted: another byte would train every run again. Then VERSION goes up."""
+    bbbc038.convert(write_zip(tmp_path / "x.zip", members), tmp_path / "made", contents=contents_of(members))
+    assert {
+        path.relative_to(tmp_path / "made").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in sorted((tmp_path / "made" / "annotations").glob("*.json"))
+    } == {"annotations/train.json": "a44927474a09a3b2", "annotations/val.json": "fcdfcada17733e64"}
+    marker = json.loads((tmp_path / "made" / "prepared.json").read_text())
+    assert set(marker) == {"version", "manifest", "sha256"} and set(marker["sha256"]) == {
+        "annotations/train.json",
+        "annotations/val.json",
+    }
+
+
 def test_one_changed_mask_is_noticed_and_nothing_is_left(tmp_path, members):
     contents = contents_of(members)
     members[f"stage1_train/{name(1)}/masks/{'a' * 64}.png"] = mask(slice(2, 8), slice(3, 10))
@@ -135,7 +149,7 @@ def test_wrong_counts(tmp_path, members):
 
 def test_validation_names_must_be_in_the_archive(tmp_path, members):
     contents = replace(contents_of(members), validation=("f" * 64,))
-    with pytest.raises(DataError, match="validation list names 1 images"):
+    with pytest.raises(DataError, match="the validation list names 1 unknown images"):
         bbbc038.convert(write_zip(tmp_path / "x.zip", members), tmp_path / "out", contents=contents)
 
 
@@ -209,3 +223,21 @@ def test_validation_is_drawn_by_stratum_and_keeps_groups_together():
     for key, image in images.items():
         groups.setdefault(image[2:], set()).add(key in chosen)
     assert all(len(sides) == 1 for sides in groups.values())
+
+
+def test_the_original_annotations_are_a_set_of_their_own(tmp_path, members, monkeypatch):
+    contents = contents_of(members)
+    original = replace(contents, annotations="original")
+    path = write_zip(tmp_path / "x.zip", members, top="")
+    bbbc038.convert(path, tmp_path / "original", contents=original)
+    bbbc038.convert(path, tmp_path / "corrected", contents=contents)
+    documents = [
+        json.loads((tmp_path / kind / "annotations" / "train.json").read_text()) for kind in ("original", "corrected")
+    ]
+    assert documents[0].pop("info")["description"] == "BBBC038 stage 1, original annotations, CC0"
+    assert documents[1].pop("info")["description"] == "BBBC038 stage 1, corrected annotations, CC0"
+    assert documents[0] == documents[1]
+    monkeypatch.setitem(bbbc038.VARIANTS, "original", lambda: original)
+    with pytest.raises(DataError, match="expected 4 and 6; these are the original annotations, set the option annot"):
+        bbbc038.convert(path, tmp_path / "made", contents=replace(contents, images=4))
+    assert bbbc038.corrected().manifest != bbbc038.original().manifest

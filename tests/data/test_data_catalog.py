@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from reprolib.data import bbbc038
 from reprolib.data.cards import CARDS
-from reprolib.data.catalog import FAMILIES, prepare
+from reprolib.data.catalog import SETS, find, prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
 from reprolib.data.lint import lint
+from reprolib.data.sets.generated import FAMILIES
 
 OPTIONS = {"train": 3, "val": 2, "size": 64, "seed": 0}
 
@@ -74,13 +74,15 @@ def test_folder_is_read_where_it_is(make_set, document, tmp_path):
         ("sar_ships", {"train": 3}, ["option 'val' is missing"]),
         ("sar_ships", {**OPTIONS, "size": "big"}, ["sar_ships", "size", "'big'"]),
         ("sar_ships", {**OPTIONS, "size": "../x"}, ["sar_ships", "size"]),
-        ("bbbc038", {"archive": "none.zip"}, ["none.zip", "no such archive"]),
-        ("bbbc038", {"path": "x"}, ["unknown option 'path'", "archive"]),
-        ("coco", {}, ["train2017.zip", "instances_train2017.json", "train_images: PATH"]),
-        ("cityscapes_5", {}, ["gtFine_trainvaltest.zip", "{folder: F}"]),
-        ("cityscapes", {"archive": "x.zip"}, ["unknown option 'archive'", "folder"]),
-        ("cityscapes", {"folder": "nowhere"}, ["nowhere/leftImg8bit/train: 0 images", "must be 2975"]),
-        ("ssdd", {}, ["Official-SSDD-OPEN.rar", "kind: coco_folder"]),
+        ("bbbc038", {"from_archive": "none.zip"}, ["none.zip", "no such archive"]),
+        ("bbbc038", {"path": "x"}, ["unknown option 'path'", "from_archive"]),
+        ("coco", {"from_dir": "nowhere"}, ["nowhere is no folder", "train2017.zip", "val2017/"]),
+        ("coco", {"train_semantic": "nowhere"}, ["train_semantic", "nowhere is no folder"]),
+        ("cityscapes_5", {}, ["csDownload gtFine_trainvaltest.zip", "register", "downloads/cityscapes"]),
+        ("cityscapes", {"archive": "x.zip"}, ["unknown option 'archive'", "from_archive, from_dir"]),
+        ("cityscapes", {"from_dir": "."}, ["has no folder gtFine"]),
+        ("lvis", {"from_dir": "."}, ["lacks lvis_v1_train.json"]),
+        ("custom", {}, ["which folder?", "--from-dir"]),
     ],
 )
 def test_refusals_say_what_to_do(tmp_path, name, options, parts):
@@ -98,30 +100,6 @@ def test_folder_paths_must_exist(make_set, document):
         prepare("mine", options | {"train_images": "nowhere"})
 
 
-def test_bbbc038_comes_from_the_archive_once(tmp_path, monkeypatch):
-    calls = []
-
-    def convert(archive, folder, *, contents):
-        calls.append(archive)
-        (folder / "images").mkdir(parents=True)
-
-    monkeypatch.setattr(bbbc038, "convert", convert)
-    monkeypatch.setattr(bbbc038, "is_prepared", lambda folder, contents: folder.is_dir())
-    for _ in range(2):
-        prepared = prepare("bbbc038", {"archive": str(tmp_path / "x.zip")}, root=tmp_path / "data")
-    assert calls == [tmp_path / "x.zip"]
-    assert prepared.splits["val"].annotations == tmp_path / "data/bbbc038/annotations/val.json"
-
-
-@pytest.mark.parametrize("options", [{}, {"archive": "https://example.org/some.zip"}])
-def test_bbbc038_is_fetched_from_a_url(tmp_path, monkeypatch, options):
-    calls = []
-    monkeypatch.setattr("reprolib.data.catalog.download", lambda url, target: calls.append(url) or target)
-    with pytest.raises(DataError, match=r"downloads/bbbc038_stage1\.zip: no such archive"):
-        prepare("bbbc038", options, root=tmp_path)
-    assert calls == [options.get("archive", CARDS["bbbc038"].files[0].url)]
-
-
 def test_a_second_process_waits(tmp_path):
     code = f"from reprolib.data.catalog import prepare; prepare('aerial', {OPTIONS!r}, root={str(tmp_path)!r})"
     with (tmp_path / ".aerial.lock").open("w") as held:
@@ -133,11 +111,25 @@ def test_a_second_process_waits(tmp_path):
     assert process.returncode == 0 and (tmp_path / "aerial").is_dir()
 
 
+def test_every_card_can_be_prepared_by_its_name():
+    assert set(SETS) == set(CARDS)
+    for module in SETS.values():
+        assert module.find.__doc__ and callable(module.make)
+
+
+def test_find_writes_nothing(tmp_path):
+    for name in ("bbbc038", "nwpu_vhr10", "coco", "lvis", "cityscapes"):
+        assert find(name, {}, root=tmp_path / "data") is None
+    assert not (tmp_path / "data").exists()
+
+
 def test_cards_are_complete():
     for name, card in CARDS.items():
         assert card.name == name and card.title and card.licence and card.terms and card.size and card.how_to
         for file in card.files:
             assert re.fullmatch(r"([0-9a-f]{64})?", file.sha256) and re.fullmatch(r"([0-9a-f]{32})?", file.md5)
+            assert file.bytes or file.about_bytes, "needed to see whether the disk has room"
+            assert ("unverified" in file.verification) == (not (file.sha256 or file.md5 or file.contents_checked))
     classes = {name: len(card.classes) for name, card in CARDS.items()}
     assert classes["coco"] == 80 and classes["isaid"] == 15 and classes["nwpu_vhr10"] == 10
     assert classes["cityscapes"] == 8 and classes["cityscapes_5"] == 5

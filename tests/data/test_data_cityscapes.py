@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -101,15 +102,27 @@ def test_what_is_written_can_be_read(source, tmp_path):
     assert CocoInstances(images, annotations, train=False).image_ids == [1, 2]
 
 
+def test_what_is_written_stays_the_same(source, tmp_path):
+    """Prepared sets are fingerprinted: another byte would train every run again. Then VERSION goes up."""
+    converted(source, tmp_path / "made")
+    assert {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in sorted((tmp_path / "made" / "annotations").iterdir())
+    } == {"train.json": "eff58409b70bb1a5", "val.json": "82b0b15f837ab88e"}
+    marker = json.loads((tmp_path / "made" / "prepared.json").read_text())
+    assert marker["made"] == {"version": 1, "source": str(source), "classes": list(FIVE), "images": SPLITS}
+
+
 def test_prepared_once(source, tmp_path, monkeypatch):
     monkeypatch.setattr(cityscapes, "IMAGES", SPLITS)
     monkeypatch.setitem(cityscapes.convert.__kwdefaults__, "images", SPLITS)
     monkeypatch.setitem(cityscapes.is_prepared.__kwdefaults__, "images", SPLITS)
-    root, options = tmp_path / "data", {"folder": str(source)}
+    root, options = tmp_path / "data", {"from_dir": str(source)}
     first = prepare("cityscapes_5", options, root=root)
     written = first.splits["val"].annotations
     assert (
-        first.splits["val"].images == source / "leftImg8bit/val"
+        first.splits["val"].images == root / "cityscapes/leftImg8bit/val"
+        and first.splits["val"].images.resolve() == source / "leftImg8bit/val"
         and written == root / "cityscapes_5_coco/annotations/val.json"
     )
     before = written.stat().st_mtime_ns
@@ -118,6 +131,7 @@ def test_prepared_once(source, tmp_path, monkeypatch):
     prepare("cityscapes_5", options, root=root)
     assert len(json.loads(written.read_text())["annotations"]) == 1
     assert not cityscapes.is_prepared(source, root / "cityscapes_5_coco", classes=EIGHT)
+    assert prepare("cityscapes_5", {}, root=root) == first  # the folder need not be named again
 
 
 def test_damaged_sources_are_refused(source, tmp_path):

@@ -134,6 +134,21 @@ def test_ids_start_at_1_and_box_and_area_are_the_masks(tmp_path, folder, content
     assert None not in [value for a in (train | val)["images"] for value in a.values()]
 
 
+def test_what_is_written_stays_the_same(tmp_path, folder, contents):
+    """Prepared sets are fingerprinted: another byte would train every run again. Then VERSION goes up."""
+    nwpu_vhr10.convert(folder, tmp_path / "made", contents=contents)
+    assert {
+        path.relative_to(tmp_path / "made").as_posix(): sha256(path.read_bytes())[:16]
+        for path in sorted((tmp_path / "made").rglob("*.json"))
+    } == {
+        "annotations/own/train.json": "0e2e243e566f1307",
+        "annotations/own/val.json": "ddb426d62f0c786c",
+        "annotations/public/train.json": "ddb426d62f0c786c",
+        "annotations/public/val.json": "0e2e243e566f1307",
+        "prepared.json": "15a1116b916a0da4",
+    }
+
+
 def test_zip_and_folder_give_the_same_bytes(tmp_path, folder, archive, contents):
     nwpu_vhr10.convert(folder, tmp_path / "a", contents=contents)
     assert nwpu_vhr10.holds_annotations(folder) and not nwpu_vhr10.holds_annotations(archive)
@@ -233,10 +248,10 @@ def test_validation_is_drawn_by_the_classes_in_an_image():
 def test_by_name_from_a_folder_once_and_with_either_split(tmp_path, folder, contents, monkeypatch):
     monkeypatch.setattr(nwpu_vhr10, "published", lambda: contents)
     root = tmp_path / "data"
-    prepared = prepare("nwpu_vhr10", {"archive": str(folder)}, root=root)
+    prepared = prepare("nwpu_vhr10", {"from_dir": str(folder)}, root=root)
     assert prepared.splits["val"].annotations == root / "nwpu_vhr10/annotations/own/val.json"
     assert prepared.splits["train"].images == prepared.splits["val"].images == root / "nwpu_vhr10/images"
-    other = prepare("nwpu_vhr10", {"archive": "no longer there", "split": "public"}, root=root)
+    other = prepare("nwpu_vhr10", {"from_archive": "no longer there", "split": "public"}, root=root)
     assert other.splits["train"].annotations == root / "nwpu_vhr10/annotations/public/train.json"
     with pytest.raises(DataError, match="split '7:3' is unknown; known are own, public"):
         prepare("nwpu_vhr10", {"split": "7:3"}, root=root)
@@ -248,13 +263,16 @@ def test_by_name_from_the_published_urls(tmp_path, folder, archive, contents, mo
     """The zip has no instance annotations: they are fetched too, and checked."""
     calls = []
 
-    def download(url, target, **checks):
-        calls.append((url, checks))
-        return folder / "annotations.json" if url.endswith(".json") else archive
+    def download(urls, target, **checks):
+        calls.append((urls, checks))
+        return folder / "annotations.json" if target.suffix == ".json" else archive
 
     monkeypatch.setattr(nwpu_vhr10, "published", lambda: contents)
-    monkeypatch.setattr("reprolib.data.catalog.download", download)
+    monkeypatch.setattr("reprolib.data.fetch.download", download)
     prepared = prepare("nwpu_vhr10", {}, root=tmp_path / "data")
     images, labels = prepared.card.files
-    assert calls == [(images.url, {}), (labels.url, {"sha256": labels.sha256})]
+    assert calls == [
+        (images.urls, {"sha256": "", "md5": images.md5, "size": 0}),
+        (labels.urls, {"sha256": labels.sha256, "md5": labels.md5, "size": labels.bytes}),
+    ]
     assert prepared.splits["val"].annotations.is_file()

@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from reprolib.data.card import Card
-from reprolib.data.cards import generated, natural, nuclei, remote_sensing
+from reprolib.data.cards import bbbc038, cityscapes, coco, custom, generated, hrsid, isaid, lvis, nwpu_vhr10, ssdd
 
 CARDS: Mapping[str, Card] = MappingProxyType(
     {
         card.name: card
         for card in (
             *generated.CARDS,
-            nuclei.BBBC038,
-            natural.COCO,
-            natural.LVIS,
-            natural.CITYSCAPES,
-            natural.CITYSCAPES_5,
-            remote_sensing.SSDD,
-            remote_sensing.HRSID,
-            remote_sensing.ISAID,
-            remote_sensing.NWPU_VHR10,
+            bbbc038.CARD,
+            coco.CARD,
+            lvis.CARD,
+            cityscapes.CITYSCAPES,
+            cityscapes.CITYSCAPES_5,
+            ssdd.CARD,
+            hrsid.CARD,
+            isaid.CARD,
+            nwpu_vhr10.CARD,
+            custom.CARD,
         )
     }
 )

@@ -1,0 +1,28 @@
+"""A data set on disk: what preparing it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reprolib.data.card import Card
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One split on disk. images: the folder that `file_name` starts from; annotations: the COCO-format
+    JSON; semantic: the folder of class maps, where there are any."""
+
+    images: Path
+    annotations: Path
+    semantic: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A data set on disk; the splits are "train" and "val"."""
+
+    name: str
+    splits: Mapping[str, Split]
+    card: Card

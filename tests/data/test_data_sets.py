@@ -1,0 +1,221 @@
+"""Data sets by their names, from archives on a server, from archives and folders on this machine; all of them tiny."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from dataclasses import replace
+
+import pytest
+
+from reprolib.data import listing
+from reprolib.data.card import File
+from reprolib.data.cards import CARDS
+from reprolib.data.catalog import find, prepare
+from reprolib.data.errors import DataError
+from reprolib.data.fetch import downloads
+from reprolib.data.sets import coco, lvis
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+PARTS = {
+    "train2017.zip": {f"train2017/{k}.jpg": b"jpeg" * k for k in (1, 2, 3)},
+    "val2017.zip": {"val2017/4.jpg": b"jpeg"},
+    "annotations_trainval2017.zip": {f"annotations/instances_{split}2017.json": b"{}" for split in ("train", "val")},
+}
+LVIS = {f"lvis_v1_{split}.json.zip": {f"lvis_v1_{split}.json": b"{}"} for split in ("train", "val")}
+
+
+def served(server, name, archives):
+    """A set's card with files that the server has, checksums and all."""
+    files = []
+    for archive, inside in archives.items():
+        content = server.files[f"/{archive}"] = zipped(inside)
+        sha256 = hashlib.sha256(content).hexdigest()
+        files.append(File(name=archive, url=f"{server.base}/{archive}", bytes=len(content), sha256=sha256))
+    return replace(CARDS[name], files=tuple(files), unpacked_bytes=1000)
+
+
+@pytest.fixture
+def small(server, monkeypatch):
+    """COCO and LVIS as small sets on the server."""
+    cards = CARDS | {"coco": served(server, "coco", PARTS), "lvis": served(server, "lvis", LVIS)}
+    for module in (coco, lvis, listing):
+        monkeypatch.setattr(module, "CARDS", cards)
+    monkeypatch.setattr(coco, "COUNTS", {"train2017": 3, "val2017": 1})
+    return server
+
+
+def unpacked(folder, archives=PARTS):
+    for inside in archives.values():
+        for name, content in inside.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+    return folder
+
+
+def test_coco_is_fetched_unpacked_and_found_again(small, tmp_path):
+    prepared = prepare("coco", {}, root=tmp_path)
+    assert prepared.splits["train"].images == tmp_path / "coco/train2017"
+    assert prepared.splits["val"].annotations == tmp_path / "coco/annotations/instances_val2017.json"
+    assert (tmp_path / "coco/train2017/3.jpg").read_bytes() == b"jpeg" * 3
+    shutil.rmtree(downloads(tmp_path, "coco"))  # no longer needed
+    assert prepare("coco", {}, root=tmp_path) == find("coco", {}, root=tmp_path) == prepared
+    assert len(small.requests) == 3
+
+
+def test_coco_goes_on_after_an_interruption(small, tmp_path, monkeypatch):
+    unpack, done = coco.unpack, []
+
+    def interrupted(archive, folder):
+        if done:
+            raise KeyboardInterrupt
+        done.append(archive)
+        unpack(archive, folder)
+
+    monkeypatch.setattr(coco, "unpack", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare("coco", {}, root=tmp_path)
+    assert find("coco", {}, root=tmp_path) is None
+    assert listing.state("coco", {}, root=tmp_path) == "3 of 3 files fetched"
+    monkeypatch.setattr(coco, "unpack", unpack)
+    assert prepare("coco", {}, root=tmp_path).name == "coco" and len(small.requests) == 3
+
+
+def test_coco_fetches_only_what_is_not_there(small, tmp_path):
+    unpacked(tmp_path / "coco", {"train2017.zip": PARTS["train2017.zip"]})
+    prepare("coco", {}, root=tmp_path)
+    assert set(small.served) == {"/val2017.zip", "/annotations_trainval2017.zip"}
+    (tmp_path / "coco/val2017/4.jpg").unlink()
+    assert find("coco", {}, root=tmp_path) is None
+    prepare("coco", {}, root=tmp_path)
+    assert len(small.requests) == 2  # from the archives that are still there
+
+
+def test_coco_from_archives_of_the_users(small, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in PARTS:
+        (mine / name).write_bytes(small.files[f"/{name}"])
+    given = [str(mine / name) for name in PARTS]
+    assert prepare("coco", {"from_archive": given}, root=tmp_path / "a").splits
+    assert prepare("coco", {"from_archive": str(mine)}, root=tmp_path / "b").splits
+    assert small.requests == [] and len(list(mine.iterdir())) == 3
+    (mine / "val2017.zip").write_bytes(b"PK\x03\x04 another")
+    with pytest.raises(DataError, match=r"val2017\.zip: .* bytes, expected"):
+        prepare("coco", {"from_archive": str(mine)}, root=tmp_path / "c")
+    assert not (tmp_path / "c/coco").exists()
+
+
+def test_coco_from_a_folder_of_the_users_is_linked(small, tmp_path):
+    mine = unpacked(tmp_path / "mine")
+    prepared = prepare("coco", {"from_dir": str(mine)}, root=tmp_path / "data")
+    assert prepared.splits["train"].images.resolve() == mine / "train2017" and small.requests == []
+    assert prepare("coco", {}, root=tmp_path / "data") == prepared  # the folder need not be named again
+    shutil.rmtree(mine / "val2017")
+    with pytest.raises(DataError, match=r"mine lacks val2017/ with 1 images"):
+        prepare("coco", {"from_dir": str(mine)}, root=tmp_path / "data")
+
+
+def test_coco_takes_maps_for_the_semantic_branch(small, tmp_path):
+    (tmp_path / "maps").mkdir()
+    splits = prepare("coco", {"train_semantic": str(tmp_path / "maps")}, root=tmp_path).splits
+    assert splits["train"].semantic == tmp_path / "maps" and splits["val"].semantic is None
+
+
+def test_lvis_brings_cocos_images(small, tmp_path):
+    prepared = prepare("lvis", {}, root=tmp_path)
+    assert {split.images for split in prepared.splits.values()} == {tmp_path / "coco"}
+    assert prepared.splits["val"].annotations == tmp_path / "lvis/lvis_v1_val.json"
+    assert set(small.served) == {f"/{name}" for name in (*LVIS, "train2017.zip", "val2017.zip")}
+    assert prepare("lvis", {}, root=tmp_path) == prepared and len(small.requests) == 4
+
+
+def test_lvis_from_a_folder_beside_prepared_images(small, tmp_path):
+    prepare("coco", {}, root=tmp_path / "data")
+    mine = unpacked(tmp_path / "mine", LVIS)
+    before = len(small.requests)
+    prepared = prepare("lvis", {"from_dir": str(mine)}, root=tmp_path / "data")
+    assert prepared.splits["train"].annotations.resolve() == mine / "lvis_v1_train.json"
+    assert len(small.requests) == before
+
+
+def test_lvis_from_archives_of_both(small, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in (*LVIS, "train2017.zip", "val2017.zip"):
+        (mine / name).write_bytes(small.files[f"/{name}"])
+    assert prepare("lvis", {"from_archive": [str(mine)]}, root=tmp_path / "data").splits and small.requests == []
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "images"),
+    [
+        ("annotations/instances_train2017.json", "annotations/instances_val2017.json", "{}2017"),
+        ("annotations/train.json", "annotations/val.json", "images"),
+        ("train/_annotations.coco.json", "valid/_annotations.coco.json", "beside"),
+        ("train.json", "val.json", "images/{}"),
+        ("train.json", "val.json", ""),
+    ],
+)
+def test_custom_folders_of_usual_layouts(tmp_path, train, val, images):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/captions_train2017.json").touch()
+    if "instances" not in train:
+        (tmp_path / "annotations/captions_train2017.json").unlink()
+    for split, name in (("train", train), ("val", val)):
+        annotations = tmp_path / name
+        folder = annotations.parent if images == "beside" else tmp_path / images.format(split)
+        for place in (annotations.parent, folder):
+            place.mkdir(parents=True, exist_ok=True)
+        (folder / f"{split}.jpg").touch()
+        document = {"images": [{"id": 1, "file_name": f"{split}.jpg"}], "annotations": [], "categories": []}
+        annotations.write_text(json.dumps(document))
+    prepared = prepare("custom", {"from_dir": str(tmp_path)}, root=tmp_path / "data")
+    for split, name in (("train", train), ("val", val)):
+        assert prepared.splits[split].annotations == tmp_path / name
+        assert (prepared.splits[split].images / f"{split}.jpg").is_file()
+    assert not (tmp_path / "data").exists()
+
+
+def test_custom_folders_that_cannot_be_read_off(tmp_path):
+    with pytest.raises(DataError, match=r"one JSON with 'train' in its name is needed, found none.*train_images: PATH"):
+        prepare("custom", {"from_dir": str(tmp_path)})
+    document = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [], "categories": []}
+    for name in ("train.json", "train_2.json"):
+        (tmp_path / name).write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"found .*train\.json, .*train_2\.json"):
+        prepare("custom", {"from_dir": str(tmp_path)})
+    (tmp_path / "train_2.json").unlink()
+    with pytest.raises(DataError, match=r"its first image, a\.jpg, is in none"):
+        prepare("custom", {"from_dir": str(tmp_path)})
+
+
+def test_the_list_says_what_is_here(small, tmp_path):
+    part = downloads(tmp_path, "coco") / "train2017.zip.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"0" * (listing.CARDS["coco"].files[0].bytes // 2))
+    shown = {line.split()[0]: line for line in listing.table({}, root=tmp_path).splitlines()}
+    assert "begun: train2017.zip 50%" in shown["coco"] and shown["lvis"].endswith("not here")
+    assert "account, by hand" in shown["cityscapes"] and "Google Drive" in shown["hrsid"]
+    prepare("coco", {}, root=tmp_path)
+    assert {line.split()[0]: line for line in listing.table({}, root=tmp_path).splitlines()}["coco"].endswith(
+        "prepared"
+    )
+
+
+def test_every_card_can_be_read():
+    for card in CARDS.values():
+        text = listing.card_text(card)
+        assert card.title in text and card.how_to in text
+        assert all(file.name in text for file in card.files)
