@@ -21,7 +21,8 @@ class File:
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """A data set's card. `splits` maps a split to its published counts, e.g. {"images": 5000, "instances":
-    36781}; `how_to` says what to fetch and where to put it."""
+    36781}; `how_to` says what to fetch and where to put it; `protocol` names the rules by which its detections are
+    scored, see `reprolib.evaluation.protocols`."""
 
     name: str
     title: str
@@ -35,4 +36,5 @@ class Card:
     classes: tuple[str, ...] = ()
     class_count: int = 0  # where the names are only in the data set's own files
     how_to: str = ""
+    protocol: str = "coco"
     notes: tuple[str, ...] = ()

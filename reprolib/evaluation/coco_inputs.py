@@ -27,7 +27,7 @@ def clean_ground_truth(source: Path | str | Mapping[str, object], iou_type: str,
 
     The source is left as it is. Raises EvaluationError.
     """
-    where, document = _load(source)
+    where, document = load(source)
     for key in ("images", "annotations", "categories"):
         if not isinstance(document, Mapping) or not isinstance(document.get(key), list):
             raise EvaluationError(f"{where}: COCO ground truth has a list {key!r}; this has none")
@@ -115,7 +115,8 @@ def clean_detections(truth: dict, detections: Sequence[Mapping[str, object]], io
     return cleaned
 
 
-def _load(source: Path | str | Mapping[str, object]) -> tuple[str, object]:
+def load(source: Path | str | Mapping[str, object]) -> tuple[str, object]:
+    """How messages name a ground truth, and its content. Raises EvaluationError."""
     if isinstance(source, Mapping):
         return "ground truth", source
     try:

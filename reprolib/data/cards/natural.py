@@ -73,6 +73,7 @@ LVIS_BASE = "https://s3-us-west-2.amazonaws.com/dl.fbaipublicfiles.com/LVIS"
 LVIS = Card(
     name="lvis",
     title="LVIS v1",
+    protocol="lvis",
     licence="CC BY 4.0 (annotations)",
     terms=COCO_TERMS,
     size="414 MB of annotation archives, images of COCO 2017",
@@ -110,6 +111,7 @@ LVIS = Card(
 CITYSCAPES = Card(
     name="cityscapes",
     title="Cityscapes, fine annotations",
+    protocol="cityscapes",
     licence="own terms, see https://www.cityscapes-dataset.com/license/",
     terms="account needed, research use, no redistribution",
     size="about 11.2 GB of archives",
@@ -125,9 +127,7 @@ CITYSCAPES = Card(
         "With an account, fetch gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip, unpack both into one folder"
         " F and set {folder: F}: the annotations are made from the instanceIds images."
     ),
-    notes=(
-        "groups of objects that are not told apart are crowds; AP is COCO's, which differs slightly from the official",
-    ),
+    notes=("groups of objects that are not told apart are crowds",),
 )
 
 # What "Real-Time Instance Segmentation Method Based on Location Attention" keeps of it.
@@ -135,6 +135,7 @@ CITYSCAPES_5 = replace(
     CITYSCAPES,
     name="cityscapes_5",
     title="Cityscapes, five of its eight classes",
+    protocol="coco",  # as the publication
     classes=("person", "rider", "car", "truck", "bus"),
     notes=(
         "trains, motorcycles and bicycles are background; images without any of the five stay in val",

@@ -59,6 +59,7 @@ HRSID = Card(
 ISAID = Card(
     name="isaid",
     title="iSAID (images of DOTA v1.0)",
+    protocol="isaid",
     licence="academic use; the mirror of the labels says CC BY-NC 4.0",
     terms="academic use only, Google Earth's terms apply: never share or show images",
     size="about 12.6 GB of images",
