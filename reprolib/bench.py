@@ -2,7 +2,8 @@
 
 `python -m reprolib bench` prints how many times faster ours is: a ratio above 1 means that ours needs less time.
 With `--ladder TABLE` it times the rows of an ablation instead, see `reprolib.bench_ladder`; with `--prompt EXPERIMENT`
-box prompts on an encoded image, see `reprolib.bench_prompt`.
+box prompts on an encoded image, see `reprolib.bench_prompt`; with `--evaluation` the evaluation's backends, see
+`reprolib.bench_evaluation`.
 """
 
 from __future__ import annotations
@@ -199,6 +200,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prompts = parser.add_argument_group("box prompts on an encoded image, beside encoding it again")
     prompts.add_argument("--prompt", nargs="?", const=PROMPTED, metavar="EXPERIMENT", help=f"by default {PROMPTED}")
     prompts.add_argument("--boxes", type=int, nargs="+", default=(1, 10, 100), help="of a call")
+    scoring = parser.add_argument_group("the fast evaluation backend against pycocotools")
+    scoring.add_argument(
+        "--evaluation", action="store_true", help="5,000 images, 250,000 generated detections; 1 round"
+    )
     both = parser.add_argument_group("of a ladder and of prompts")
     both.add_argument("--profile", help="profile of params.yaml; by default the active one")
     both.add_argument("--side", type=int, default=0, help="of the square image; by default the profile's test size")
@@ -212,6 +217,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_ladder(arguments)
     if arguments.prompt:
         return _run_prompt(arguments)
+    if arguments.evaluation:
+        return _run_evaluation(arguments)
     result = run_bench(
         device=arguments.device or pick_device(),
         rounds=5 if arguments.rounds is None else arguments.rounds,
@@ -256,6 +263,14 @@ def _run_prompt(arguments: argparse.Namespace) -> int:
     )
     print(json.dumps(result, indent=1) if arguments.json else bench_prompt.text(result))
     return 0
+
+
+def _run_evaluation(arguments: argparse.Namespace) -> int:
+    from reprolib import bench_evaluation
+
+    report = bench_evaluation.run_evaluation(rounds=1 if arguments.rounds is None else arguments.rounds)
+    print(json.dumps(report, indent=1) if arguments.json else bench_evaluation.text(report))
+    return int(report["difference"] > bench_evaluation.EQUAL)
 
 
 def _text(result: dict) -> str:

@@ -137,7 +137,7 @@ def accumulate(
     """Match once, then read `.metrics()` and `.curves()`; arguments and errors as in `evaluate`."""
     for name, value, allowed in (
         ("iou_type", iou_type, ("bbox", "segm")),
-        ("backend", backend, tuple(_BACKENDS)),
+        ("backend", backend, tuple(BACKENDS)),
         ("area", area, ("json", "mask")),
     ):
         if value not in allowed:
@@ -147,21 +147,19 @@ def accumulate(
     truth = clean_ground_truth(ground_truth, iou_type, area)
     results = truth | {"annotations": clean_detections(truth, detections, iou_type)}
     categories = sorted(truth["categories"], key=lambda category: category["id"])
-    limits = [1, 10, max_detections]
-    small, medium, large = sizes
-    ranges = [[0, LARGEST], [small, medium], [medium, large], [large, LARGEST]]
-    precision, recall = _BACKENDS[backend](truth, results, iou_type, limits, ranges)
+    limits = (1, 10, max_detections)
+    precision, recall = BACKENDS[backend](truth, results, iou_type, limits=limits, sizes=sizes)
     return Accumulated(
         precision=precision,
         recall=recall,
         iou_type=iou_type,
         class_names=tuple(str(category["name"]) for category in categories),
-        limits=tuple(limits),
+        limits=limits,
     )
 
 
 def _pycocotools(
-    truth: dict, results: dict, iou_type: str, limits: list[int], ranges: list[list[float]]
+    truth: dict, results: dict, iou_type: str, *, limits: Sequence[int], sizes: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     with contextlib.redirect_stdout(io.StringIO()):
         indexed = []
@@ -171,23 +169,31 @@ def _pycocotools(
             coco.createIndex()
             indexed.append(coco)
         evaluation = COCOeval(*indexed, iou_type)
-        evaluation.params.maxDets, evaluation.params.areaRng = limits, ranges
+        evaluation.params.maxDets, evaluation.params.areaRng = list(limits), _ranges(sizes)
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation.eval["precision"], evaluation.eval["recall"]
 
 
 def _hotcoco(
-    truth: dict, results: dict, iou_type: str, limits: list[int], ranges: list[list[float]]
+    truth: dict, results: dict, iou_type: str, *, limits: Sequence[int], sizes: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     evaluation = hotcoco.COCOeval(hotcoco.COCO(truth), hotcoco.COCO(results), iou_type)
-    evaluation.params.max_dets, evaluation.params.area_rng = limits, ranges
+    evaluation.params.max_dets, evaluation.params.area_rng = list(limits), _ranges(sizes)
     evaluation.evaluate()
     evaluation.accumulate()
     return evaluation.eval["precision"], evaluation.eval["recall"]
 
 
-_BACKENDS = {"pycocotools": _pycocotools, "hotcoco": _hotcoco}
+def _ranges(sizes: Sequence[float]) -> list[list[float]]:
+    """Areas of all, small, medium and large objects."""
+    small, medium, large = sizes
+    return [[0, LARGEST], [small, medium], [medium, large], [large, LARGEST]]
+
+
+# Each gives `precision` and `recall` of `Accumulated` from a clean ground truth and its copy with detections in place
+# of annotations (see `reprolib.evaluation.coco_inputs`).
+BACKENDS = {"pycocotools": _pycocotools, "hotcoco": _hotcoco}
 
 
 def _percent(values: np.ndarray) -> float | None:
