@@ -3,7 +3,7 @@
 `python -m reprolib bench` prints how many times faster ours is: a ratio above 1 means that ours needs less time.
 With `--ladder TABLE` it times the rows of an ablation instead, see `reprolib.bench_ladder`; with `--prompt EXPERIMENT`
 box prompts on an encoded image, see `reprolib.bench_prompt`; with `--speed` whole systems part by part, see
-`reprolib.bench_speed`.
+`reprolib.bench_speed`; with `--evaluation` the evaluation's backends, see `reprolib.bench_evaluation`.
 """
 
 from __future__ import annotations
@@ -220,6 +220,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     systems.add_argument("--weights", default="", help="trained ones, of a single experiment; goes with --image")
     systems.add_argument("--image", default="", help="file in which trained weights find what there is")
+    scoring = parser.add_argument_group("the fast evaluation backend against pycocotools")
+    scoring.add_argument(
+        "--evaluation", action="store_true", help="5,000 images, 250,000 generated detections; 1 round"
+    )
     both = parser.add_argument_group("of a ladder, of prompts and of whole systems")
     both.add_argument("--profile", help="profile of params.yaml; by default the active one")
     both.add_argument("--side", type=int, default=0, help="of the square image; by default the profile's test size")
@@ -235,6 +239,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_prompt(arguments)
     if arguments.speed is not None:
         return _run_speed(arguments)
+    if arguments.evaluation:
+        return _run_evaluation(arguments)
     result = run_bench(
         device=arguments.device or pick_device(),
         rounds=5 if arguments.rounds is None else arguments.rounds,
@@ -300,6 +306,14 @@ def _run_speed(arguments: argparse.Namespace) -> int:
     )
     print(json.dumps(result, indent=1) if arguments.json else bench_speed.text(result))
     return 0
+
+
+def _run_evaluation(arguments: argparse.Namespace) -> int:
+    from reprolib import bench_evaluation
+
+    report = bench_evaluation.run_evaluation(rounds=1 if arguments.rounds is None else arguments.rounds)
+    print(json.dumps(report, indent=1) if arguments.json else bench_evaluation.text(report))
+    return int(report["difference"] > bench_evaluation.EQUAL)
 
 
 def _text(result: dict) -> str:

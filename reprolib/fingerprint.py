@@ -23,6 +23,7 @@ LEFT_OUT = (
     "reprolib.params",
     "reprolib.experiment",
     "reprolib.data.catalog",
+    "reprolib.data.cityscapes",
     "reprolib.data.report",
     "reprolib.data.lint",
     "reprolib.data.scenes",

@@ -88,6 +88,7 @@ class Profile:
     experiments: tuple[str, ...]
     tables: tuple[str, ...]
     papers: tuple[str, ...]  # papers whose notebooks are executed
+    area: str = "json"  # json | mask: whose area makes an object small, medium or large where the protocol asks
 
     @property
     def results(self) -> Path:
@@ -105,6 +106,7 @@ class Run:
     dataset_options: Mapping[str, object]
     scale: Scale
     schedule: Schedule
+    area: str = "json"
 
     @property
     def id(self) -> str:
@@ -133,6 +135,8 @@ def resolve(profile: Profile, experiment: Experiment, seed: int) -> Run:
         raise ParamsError(
             f"{where}: no schedule for {experiment.id}; add `schedules: {experiment.dataset}` or `default`"
         )
+    if profile.area not in ("json", "mask"):
+        raise ParamsError(f"{where}: area must be json or mask, not {profile.area!r}")
     known = {f.name for f in dataclasses.fields(Scale)}
     changes: dict[str, object] = {}
     for named in (experiment.dataset, experiment.schedule):
@@ -147,6 +151,7 @@ def resolve(profile: Profile, experiment: Experiment, seed: int) -> Run:
         dataset_options=profile.datasets[dataset],
         scale=dataclasses.replace(profile.scale, **changes),
         schedule=profile.schedules[key],
+        area=profile.area,
     )
 
 
