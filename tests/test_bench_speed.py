@@ -81,7 +81,7 @@ def test_as_many_candidates_as_stated_reach_matrix_nms(profile, monkeypatch):
         (found,) = model([torch.rand(3, 96, 96)])
     (masks,) = seen
     assert 450 <= len(masks) <= 500  # a neighbour in the grid may be the better one of its class
-    assert len(masks.unique(dim=0)) > 40  # the demo's mask feature has 48 channels
+    assert len(masks.unique(dim=0)) > 0.8 * 32  # the mask feature of the demo's SOLOv2 has 32 channels
     sides = (found["boxes"][:, 2:] - found["boxes"][:, :2]).prod(1).sqrt() / 96
     assert sides.min() < 0.1 and 0.3 < sides.max() < 0.7
 
