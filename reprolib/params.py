@@ -89,6 +89,7 @@ class Profile:
     tables: tuple[str, ...]
     papers: tuple[str, ...]  # papers whose notebooks are executed
     area: str = "json"  # json | mask: whose area makes an object small, medium or large where the protocol asks
+    protocol_for: Mapping[str, str] = field(default_factory=dict)  # prepared data set -> protocol, not its card's
 
     @property
     def results(self) -> Path:
@@ -107,6 +108,7 @@ class Run:
     scale: Scale
     schedule: Schedule
     area: str = "json"
+    protocol: str = ""  # by which detections are scored; empty: the data set's card says it
 
     @property
     def id(self) -> str:
@@ -152,6 +154,7 @@ def resolve(profile: Profile, experiment: Experiment, seed: int) -> Run:
         scale=dataclasses.replace(profile.scale, **changes),
         schedule=profile.schedules[key],
         area=profile.area,
+        protocol=profile.protocol_for.get(dataset, ""),
     )
 
 

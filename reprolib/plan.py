@@ -98,7 +98,7 @@ def evaluate_plan(run: Run, *, data_fingerprint: str) -> dict[str, object]:
             "run": run.id,
             "recipe": recipe(run),
             "data": data_fingerprint,
-            "protocol": CARDS[run.dataset].protocol if run.dataset in CARDS else Card.protocol,
+            "protocol": run.protocol or (CARDS[run.dataset].protocol if run.dataset in CARDS else Card.protocol),
             "area": run.area,
             "libraries": libraries() | {name: importlib.metadata.version(name) for name in EVALUATORS},
             "code": code_hashes([*EVALUATE_ENTRIES, run.experiment.module]),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reprolib.data.cards import CARDS
 from reprolib.experiment import Experiment, rows
 from reprolib.papers.catalog import all_experiments, all_tables, papers
 from reprolib.params import ParamsError, Schedule, load_profile, resolve
@@ -58,6 +59,13 @@ def test_every_experiment_of_every_paper_has_a_published_recipe():
         run = resolve(profile, experiment, 0)
         assert run.exact_data
         assert run.schedule.iterations or run.schedule.epochs
+
+
+def test_isaid_is_scored_as_its_publication_scores_it():
+    paper, demo = (load_profile(name, path=PARAMS) for name in ("paper", "demo"))
+    experiment = experiment_by_id("isaid-insight_r50-lpm")
+    assert resolve(paper, experiment, 0).protocol == "coco" != CARDS["isaid"].protocol
+    assert resolve(demo, experiment, 0).protocol == ""  # generated scenes: their card's
 
 
 def test_the_active_profile_is_the_demo():

@@ -1,4 +1,4 @@
-"""By which rules a data set's detections are scored: the protocol that its card names.
+"""By which rules detections are scored: those that the data set's card names, or `protocol_for` in params.yaml.
 
 - `coco`: COCO's rules for boxes and masks (`reprolib.evaluation.coco`), by pycocotools.
 - `bbbc038`: the same with at least 400 detections per image and class, since images show up to 375 nuclei.
@@ -26,6 +26,7 @@ from typing import Literal
 from reprolib.evaluation.boundary import evaluate_boundary
 from reprolib.evaluation.cityscapes import OFFICIAL, evaluate_cityscapes, read_void
 from reprolib.evaluation.coco import COCO_SIZES, ISAID_SIZES, Area, accumulate
+from reprolib.evaluation.coco_inputs import EvaluationError
 from reprolib.evaluation.lvis import MAX_DETECTIONS, accumulate_lvis, check_federated
 from reprolib.evaluation.trimap import evaluate_trimap
 
@@ -61,6 +62,13 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         )
     }
 )
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol called `name`; raises EvaluationError naming the known ones."""
+    if name not in PROTOCOLS:
+        raise EvaluationError(f"protocol {name!r} is unknown; known are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from reprolib.engine.devices import pick_device, use_cpu_threads
 from reprolib.engine.inference import predict
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.evaluation.oracle_prompts import evaluate_oracle, missed_boxes
-from reprolib.evaluation.protocols import PROTOCOLS, check, score
+from reprolib.evaluation.protocols import check, find_protocol, score
 from reprolib.evaluation.record import make_record, write_record
 from reprolib.files import write_atomic
 from reprolib.params import Run
@@ -28,7 +28,8 @@ from reprolib.runs.weights import load_weights
 def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: str | None = None) -> dict[str, object]:
     """Detect on the run's validation split and write predictions and record; returns the record.
 
-    Scored by the protocol of the prepared data set's card: a stand-in's numbers are those of its own.
+    Scored by the protocol of the prepared data set's card unless the profile names another: a stand-in's numbers are
+    those of its own.
     Raises FileNotFoundError where the run has not been trained.
     """
     paths = run_paths(run)
@@ -39,7 +40,7 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
             )
     device = device or pick_device()
     prepared = prepare(run.dataset, run.dataset_options)
-    split, protocol = prepared.splits["val"], PROTOCOLS[prepared.card.protocol]
+    split, protocol = prepared.splits["val"], find_protocol(run.protocol or prepared.card.protocol)
     ground_truth = json.loads(Path(split.annotations).read_text())
     check(protocol, ground_truth, images=split.images)
     dataset = CocoInstances(split.images, split.annotations, train=False)

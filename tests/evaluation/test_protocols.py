@@ -11,7 +11,7 @@ from pycocotools import mask as pycocotools_mask
 
 from reprolib.data.cards import CARDS
 from reprolib.evaluation.coco_inputs import EvaluationError
-from reprolib.evaluation.protocols import PROTOCOLS, check, score
+from reprolib.evaluation.protocols import PROTOCOLS, check, find_protocol, score
 
 HEIGHT, WIDTH = 160, 200
 # Object of class person, one of class car per image, and a group of cars.
@@ -108,3 +108,8 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_detected(truth, tmp
     with pytest.raises(EvaluationError, match="category 24: frequency"):
         check(PROTOCOLS["lvis"], document, images=images)
     check(PROTOCOLS["coco"], document, images=images)
+
+
+def test_an_unknown_protocol_names_the_known_ones():
+    with pytest.raises(EvaluationError, match="'koko' is unknown; known are coco, bbbc038, isaid, lvis, cityscapes"):
+        find_protocol("koko")
