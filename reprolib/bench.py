@@ -2,7 +2,8 @@
 
 `python -m reprolib bench` prints how many times faster ours is: a ratio above 1 means that ours needs less time.
 With `--ladder TABLE` it times the rows of an ablation instead, see `reprolib.bench_ladder`; with `--prompt EXPERIMENT`
-box prompts on an encoded image, see `reprolib.bench_prompt`.
+box prompts on an encoded image, see `reprolib.bench_prompt`; with `--speed` whole systems part by part, see
+`reprolib.bench_speed`; with `--evaluation` the evaluation's backends, see `reprolib.bench_evaluation`.
 """
 
 from __future__ import annotations
@@ -75,12 +76,18 @@ def build_pair(*, input_size: tuple[int, int], seed: int = 0) -> tuple[nn.Module
 @torch.no_grad()
 def spread_predictions(model: MaskRCNN) -> None:
     """Give random weights outputs like a trained network's: bounded features, confident classes, mask shapes."""
-    for module in model.backbone.modules():
-        if hasattr(module, "bn3"):  # without batch statistics every residual block would double the activations
-            module.bn3.weight.mul_(0.2)
+    damp_residuals(model.backbone)
     predictor = model.roi_heads.box_predictor
     predictor.cls_score.weight.mul_(100)
     model.roi_heads.mask_predictor.mask_fcn_logits.weight.mul_(30)
+
+
+@torch.no_grad()
+def damp_residuals(backbone: nn.Module) -> None:
+    """Without batch statistics every residual block of a random ResNet would double the activations."""
+    for module in backbone.modules():
+        if hasattr(module, "bn3"):
+            module.bn3.weight.mul_(0.2)
 
 
 def make_scene(height: int, width: int, *, instances: int, seed: int) -> tuple[Tensor, dict]:
@@ -187,10 +194,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu or cuda; without it what a run would pick")
     parser.add_argument("--rounds", type=int, help="each times everything once; 5, of a ladder 20, of prompts 7")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    pair = parser.add_argument_group("against torchvision")
+    sizes = parser.add_argument_group("against torchvision and of whole systems")
+    sizes.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of the images given")
+    sizes.add_argument("--input-size", type=int, nargs=2, metavar=("SHORT", "LONG"), help="sides inside the networks")
+    pair = parser.add_argument_group("against torchvision (images 480 640, inside the networks 256 342)")
     pair.add_argument("--batch-size", type=int, default=2, help="images per step")
-    pair.add_argument("--image-size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
-    pair.add_argument("--input-size", type=int, nargs=2, default=(256, 342), metavar=("SHORT", "LONG"))
     rows = parser.add_argument_group("rows of an ablation, each against the row above")
     rows.add_argument("--ladder", metavar="TABLE", help="for example mai_se_net-1; one image's inference")
     rows.add_argument("--rows", type=int, nargs="+", default=(), help="by default all rows of the table's ablation")
@@ -199,24 +207,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prompts = parser.add_argument_group("box prompts on an encoded image, beside encoding it again")
     prompts.add_argument("--prompt", nargs="?", const=PROMPTED, metavar="EXPERIMENT", help=f"by default {PROMPTED}")
     prompts.add_argument("--boxes", type=int, nargs="+", default=(1, 10, 100), help="of a call")
-    both = parser.add_argument_group("of a ladder and of prompts")
+    systems = parser.add_argument_group("whole systems, part by part, on one image")
+    systems.add_argument(
+        "--speed", nargs="*", metavar="EXPERIMENT", help="by default what the location attention paper times"
+    )
+    systems.add_argument(
+        "--variants",
+        nargs="+",
+        default=(),
+        metavar="VARIANT",
+        help="the same networks also as channels_last, contiguous, compile (torch.compile), or several joined by '+'",
+    )
+    systems.add_argument("--weights", default="", help="trained ones, of a single experiment; goes with --image")
+    systems.add_argument("--image", default="", help="file in which trained weights find what there is")
+    scoring = parser.add_argument_group("the fast evaluation backend against pycocotools")
+    scoring.add_argument(
+        "--evaluation", action="store_true", help="5,000 images, 250,000 generated detections; 1 round"
+    )
+    both = parser.add_argument_group("of a ladder, of prompts and of whole systems")
     both.add_argument("--profile", help="profile of params.yaml; by default the active one")
     both.add_argument("--side", type=int, default=0, help="of the square image; by default the profile's test size")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after a ladder or prompts."""
-    if arguments.ladder and arguments.prompt:
-        raise ValueError("--ladder and --prompt are two benchmarks; run one after the other")
+    """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after the other benchmarks."""
+    if sum(map(bool, (arguments.ladder, arguments.prompt, arguments.speed is not None))) > 1:
+        raise ValueError("--ladder, --prompt and --speed are benchmarks of their own; run one after the other")
     if arguments.ladder:
         return _run_ladder(arguments)
     if arguments.prompt:
         return _run_prompt(arguments)
+    if arguments.speed is not None:
+        return _run_speed(arguments)
+    if arguments.evaluation:
+        return _run_evaluation(arguments)
     result = run_bench(
         device=arguments.device or pick_device(),
         rounds=5 if arguments.rounds is None else arguments.rounds,
-        image_size=tuple(arguments.image_size),
-        input_size=tuple(arguments.input_size),
+        image_size=tuple(arguments.image_size or (480, 640)),
+        input_size=tuple(arguments.input_size or (256, 342)),
         batch_size=arguments.batch_size,
     )
     if arguments.json:
@@ -256,6 +285,35 @@ def _run_prompt(arguments: argparse.Namespace) -> int:
     )
     print(json.dumps(result, indent=1) if arguments.json else bench_prompt.text(result))
     return 0
+
+
+def _run_speed(arguments: argparse.Namespace) -> int:
+    from reprolib import bench_speed  # it builds on this module
+
+    if arguments.side and arguments.image_size:
+        raise ValueError("--side is a square image, --image-size one of any shape; give one of them")
+    side = (arguments.side, arguments.side) if arguments.side else None
+    result = bench_speed.run_speed(
+        arguments.speed,
+        load_profile(arguments.profile),
+        device=arguments.device or pick_device(),
+        rounds=5 if arguments.rounds is None else arguments.rounds,
+        image_size=tuple(arguments.image_size) if arguments.image_size else side,
+        input_size=tuple(arguments.input_size) if arguments.input_size else None,
+        variants=arguments.variants,
+        weights=arguments.weights,
+        image=arguments.image,
+    )
+    print(json.dumps(result, indent=1) if arguments.json else bench_speed.text(result))
+    return 0
+
+
+def _run_evaluation(arguments: argparse.Namespace) -> int:
+    from reprolib import bench_evaluation
+
+    report = bench_evaluation.run_evaluation(rounds=1 if arguments.rounds is None else arguments.rounds)
+    print(json.dumps(report, indent=1) if arguments.json else bench_evaluation.text(report))
+    return int(report["difference"] > bench_evaluation.EQUAL)
 
 
 def _text(result: dict) -> str:

@@ -82,12 +82,14 @@ class Profile:
     datasets: Mapping[str, Mapping[str, object]]  # prepared data set -> arguments of its preparation
     stands_in: Mapping[str, str]  # published data set -> prepared data set
     scale: Scale
-    scale_for: Mapping[str, Mapping[str, object]]  # published data set -> changed fields of `scale`
+    scale_for: Mapping[str, Mapping[str, object]]  # published data set or schedule -> changed fields of `scale`
     schedules: Mapping[str, Schedule]  # by schedule name or published data set; "default" for the rest
     data: tuple[str, ...]  # prepared data sets of this profile's pipeline
     experiments: tuple[str, ...]
     tables: tuple[str, ...]
     papers: tuple[str, ...]  # papers whose notebooks are executed
+    area: str = "json"  # json | mask: whose area makes an object small, medium or large where the protocol asks
+    protocol_for: Mapping[str, str] = field(default_factory=dict)  # prepared data set -> protocol, not its card's
 
     @property
     def results(self) -> Path:
@@ -105,6 +107,8 @@ class Run:
     dataset_options: Mapping[str, object]
     scale: Scale
     schedule: Schedule
+    area: str = "json"
+    protocol: str = ""  # by which detections are scored; empty: the data set's card says it
 
     @property
     def id(self) -> str:
@@ -133,10 +137,14 @@ def resolve(profile: Profile, experiment: Experiment, seed: int) -> Run:
         raise ParamsError(
             f"{where}: no schedule for {experiment.id}; add `schedules: {experiment.dataset}` or `default`"
         )
-    changes = profile.scale_for.get(experiment.dataset, {})
+    if profile.area not in ("json", "mask"):
+        raise ParamsError(f"{where}: area must be json or mask, not {profile.area!r}")
     known = {f.name for f in dataclasses.fields(Scale)}
-    if not set(changes) <= known:
-        raise ParamsError(f"{where}: scale_for.{experiment.dataset} has unknown fields {sorted(set(changes) - known)}")
+    changes: dict[str, object] = {}
+    for named in (experiment.dataset, experiment.schedule):
+        if unknown := set(profile.scale_for.get(named, {})) - known:
+            raise ParamsError(f"{where}: scale_for.{named} has unknown fields {sorted(unknown)}")
+        changes |= profile.scale_for.get(named, {})
     return Run(
         experiment=experiment,
         seed=seed,
@@ -145,6 +153,8 @@ def resolve(profile: Profile, experiment: Experiment, seed: int) -> Run:
         dataset_options=profile.datasets[dataset],
         scale=dataclasses.replace(profile.scale, **changes),
         schedule=profile.schedules[key],
+        area=profile.area,
+        protocol=profile.protocol_for.get(dataset, ""),
     )
 
 

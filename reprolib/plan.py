@@ -15,6 +15,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from reprolib.data.card import Card
+from reprolib.data.cards import CARDS
 from reprolib.experiment import Experiment, Table
 from reprolib.files import write_json
 from reprolib.fingerprint import PACKAGE, code_hashes, digest, libraries
@@ -24,6 +26,7 @@ from reprolib.report.described import prepared_name, read_reports
 
 TRAIN_ENTRIES = ("reprolib.runs.build", "reprolib.runs.training")
 EVALUATE_ENTRIES = ("reprolib.runs.build", "reprolib.runs.evaluation")
+EVALUATORS = ("pycocotools", "hotcoco")
 TABLE_ENTRIES = ("reprolib.report.tables",)
 PAPER_ENTRIES = tuple(
     f"reprolib.report.{name}" for name in ("tables", "figures", "explain", "feature_maps", "network", "qualitative")
@@ -95,7 +98,9 @@ def evaluate_plan(run: Run, *, data_fingerprint: str) -> dict[str, object]:
             "run": run.id,
             "recipe": recipe(run),
             "data": data_fingerprint,
-            "libraries": libraries() | {"pycocotools": importlib.metadata.version("pycocotools")},
+            "protocol": run.protocol or (CARDS[run.dataset].protocol if run.dataset in CARDS else Card.protocol),
+            "area": run.area,
+            "libraries": libraries() | {name: importlib.metadata.version(name) for name in EVALUATORS},
             "code": code_hashes([*EVALUATE_ENTRIES, run.experiment.module]),
         }
         | ({"oracle_prompts": True} if run.experiment.oracle_prompts else {})

@@ -70,6 +70,8 @@ def test_training_depends_on_models_engine_and_data_but_not_on_reports_or_other_
 
 def test_evaluation_depends_on_the_metrics_and_not_on_the_training_loop():
     modules = set(code_hashes(EVALUATE_ENTRIES))
-    assert {"reprolib.evaluation.coco", "reprolib.engine.inference"} <= modules
+    rules = {f"reprolib.evaluation.{name}" for name in ("coco", "lvis", "cityscapes", "protocols")}
+    assert rules | {"reprolib.engine.inference"} <= modules
+    assert "reprolib.data.cityscapes" not in modules  # its result is in the fingerprint, as the data's hash
     assert not [name for name in modules if name.startswith("reprolib.report")]
     assert "reprolib.engine.optimisers" not in modules

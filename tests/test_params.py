@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reprolib.data.cards import CARDS
 from reprolib.experiment import Experiment, rows
 from reprolib.papers.catalog import all_experiments, all_tables, papers
 from reprolib.params import ParamsError, Schedule, load_profile, resolve
@@ -60,6 +61,13 @@ def test_every_experiment_of_every_paper_has_a_published_recipe():
         assert run.schedule.iterations or run.schedule.epochs
 
 
+def test_isaid_is_scored_as_its_publication_scores_it():
+    paper, demo = (load_profile(name, path=PARAMS) for name in ("paper", "demo"))
+    experiment = experiment_by_id("isaid-insight_r50-lpm")
+    assert resolve(paper, experiment, 0).protocol == "coco" != CARDS["isaid"].protocol
+    assert resolve(demo, experiment, 0).protocol == ""  # generated scenes: their card's
+
+
 def test_the_active_profile_is_the_demo():
     assert load_profile(path=PARAMS).name == "demo"
 
@@ -104,6 +112,19 @@ def test_a_profile_without_the_data_set_says_what_to_add():
     elsewhere = Experiment(system="Mask R-CNN", module="m", backbone="resnet50", dataset="ade20k")
     with pytest.raises(ParamsError, match=r"needs data set 'ade20k'"):
         resolve(profile, elsewhere, 0)
+
+
+def test_changes_of_scale_for_a_schedule_go_before_those_for_its_data_set(tmp_path):
+    changes = {"coco": {"channels": 40, "box_hidden": 100}, "seanet": {"channels": 24}}
+    path = changed(tmp_path, lambda d: d["profiles"]["demo"].update(scale_for=changes))
+    scales = [
+        resolve(load_profile("demo", path=path), experiment_by_id(name), 0).scale
+        for name in ("coco-mask_rcnn_r50", "coco-seanet_r101-seanet", "isaid-insight_r50-lpm")
+    ]
+    assert [(scale.channels, scale.box_hidden) for scale in scales] == [(40, 100), (24, 100), (48, 128)]
+    wrong = changed(tmp_path, lambda d: d["profiles"]["demo"].update(scale_for={"seanet": {"chanels": 1}}))
+    with pytest.raises(ParamsError, match=r"scale_for\.seanet has unknown fields \['chanels'\]"):
+        resolve(load_profile("demo", path=wrong), experiment_by_id("coco-seanet_r101-seanet"), 0)
 
 
 def test_lookups_suggest_the_nearest_name():

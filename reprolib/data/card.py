@@ -44,7 +44,8 @@ class File:
 class Card:
     """A data set's card. `splits` maps a split to its published counts, e.g. {"images": 5000, "instances":
     36781}; `how_to` says what to fetch and where to put it. unpacked_bytes: about what is written beside the files.
-    unverified: what is said of the set and was not checked at its source."""
+    `protocol` names the rules by which its detections are scored, see `reprolib.evaluation.protocols`. unverified: what
+    is said of the set and was not checked at its source."""
 
     name: str
     title: str
@@ -59,6 +60,7 @@ class Card:
     classes: tuple[str, ...] = ()
     class_count: int = 0  # where the names are only in the data set's own files
     how_to: str = ""
+    protocol: str = "coco"
     notes: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()
 

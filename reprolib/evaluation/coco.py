@@ -28,43 +28,60 @@ Area = Literal["json", "mask"]
 
 IOU_50, IOU_75 = 0, 5  # positions in COCO's thresholds 0.50, 0.55, ... 0.95
 AREAS = ("all", "small", "medium", "large")
+COCO_SIZES = (0, 32**2, 96**2)  # px from which an object is small, medium, large
+ISAID_SIZES = (10**2, 144**2, 512**2)  # iSAID's own development kit
+LARGEST = 1e10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accumulated:
     """What both backends fill.
 
-    precision: Float64 [10 IoU thresholds, 101 recalls, K classes, 4 areas, 3 limits], -1 where undefined.
-    recall: Float64 [10, K, 4, 3], likewise.
+    precision: Float64 [10 IoU thresholds, 101 recalls, K classes, 4 areas, L limits], -1 where undefined.
+    recall: Float64 [10, K, 4, L], likewise.
+    limits: highest-scoring detections that count, L numbers, ascending; AP is taken at the last.
     """
 
     precision: np.ndarray
     recall: np.ndarray
     iou_type: str
     class_names: tuple[str, ...]
-    max_detections: int
+    limits: tuple[int, ...]
 
     def metrics(self) -> dict[str, float | None]:
         """The numbers of `evaluate`."""
-        last = -1  # the three limits are 1, 10, max_detections; AP is taken at the last
+        values = self.summary()
+        for index, name in enumerate(self.class_names):
+            values[f"AP/{name}"] = self.precision[:, :, index, 0, -1]
+            values[f"AP50/{name}"] = self.precision[IOU_50, :, index, 0, -1]
+        return self.percent(values)
+
+    def summary(self) -> dict[str, np.ndarray]:
+        """What each number over all classes is the mean of, by metric."""
         values = {
-            "AP": self.precision[:, :, :, 0, last],
-            "AP50": self.precision[IOU_50, :, :, 0, last],
-            "AP75": self.precision[IOU_75, :, :, 0, last],
+            "AP": self.precision[:, :, :, 0, -1],
+            "AP50": self.precision[IOU_50, :, :, 0, -1],
+            "AP75": self.precision[IOU_75, :, :, 0, -1],
         }
         for area in (1, 2, 3):
-            values[f"AP{AREAS[area][0]}"] = self.precision[:, :, :, area, last]
-        for position, limit in enumerate((1, 10, self.max_detections)):
+            values[f"AP{AREAS[area][0]}"] = self.precision[:, :, :, area, -1]
+        for position, limit in enumerate(self.limits):
             values[f"AR{limit}"] = self.recall[:, :, 0, position]
         for area in (1, 2, 3):
-            values[f"AR{AREAS[area][0]}"] = self.recall[:, :, area, last]
-        for index, name in enumerate(self.class_names):
-            values[f"AP/{name}"] = self.precision[:, :, index, 0, last]
-            values[f"AP50/{name}"] = self.precision[IOU_50, :, index, 0, last]
+            values[f"AR{AREAS[area][0]}"] = self.recall[:, :, area, -1]
+        return values
+
+    def percent(self, values: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+        """Means of what is defined, in percent, under `<iou_type>/<metric>`."""
         return {f"{self.iou_type}/{key}": _percent(value) for key, value in values.items()}
 
     def curves(self) -> dict[str, list[float]]:
-        """The curves of `precision_recall`."""
+        """Precision at 101 recalls, averaged over the classes that have objects; values in 0..1.
+
+        Returns:
+            `recall` (0, 0.01, ... 1) and `<iou_type>/50`, `<iou_type>/75`, the precision at IoU 0.50 and 0.75: 101
+            values each, or none where the ground truth has no object. Curves of both IoU types join by `|`.
+        """
         curves = {"recall": np.linspace(0.0, 1.0, 101).round(2).tolist()}
         for name, threshold in (("50", IOU_50), ("75", IOU_75)):
             precision = self.precision[threshold, :, :, 0, -1]  # [101, K]
@@ -81,6 +98,7 @@ def evaluate(
     backend: Backend = "pycocotools",
     max_detections: int = 100,
     area: Area = "json",
+    sizes: Sequence[float] = COCO_SIZES,
 ) -> dict[str, float | None]:
     """Average precision and recall over IoU 0.50:0.95, as COCO defines them.
 
@@ -90,7 +108,9 @@ def evaluate(
             (RLE or polygons), as iou_type needs. Where `mask_score` is given, it ranks masks, not `score`.
         max_detections: highest-scoring detections per image and class that count; COCO's standard is 100.
             Sets with more objects per image want more: AR100 is then called after the number given.
-        area: whose area bins the ground truth by size, the JSON's own or the mask's pixel count.
+        area: whose area bins the ground truth by size, the JSON's own or the mask's pixel count. The default is the
+            JSON's, as the benchmarks' own tools have it, so that numbers are those that publications print.
+        sizes: areas in px from which an object is small, medium and large.
 
     Returns:
         Percent, or None where the ground truth has no such object, under `<iou_type>/<metric>`. The metrics:
@@ -100,25 +120,8 @@ def evaluate(
         EvaluationError: what cannot be evaluated, by file and id.
     """
     return accumulate(
-        ground_truth, detections, iou_type, backend=backend, max_detections=max_detections, area=area
+        ground_truth, detections, iou_type, backend=backend, max_detections=max_detections, area=area, sizes=sizes
     ).metrics()
-
-
-def precision_recall(
-    ground_truth: Path | str | Mapping[str, object],
-    detections: Sequence[Mapping[str, object]],
-    iou_type: IouType,
-    *,
-    backend: Backend = "pycocotools",
-    max_detections: int = 100,
-) -> dict[str, list[float]]:
-    """Precision at 101 recalls, averaged over the classes that have objects; values in 0..1.
-
-    Returns:
-        `recall` (0, 0.01, ... 1) and `<iou_type>/50`, `<iou_type>/75`, the precision at IoU 0.50 and 0.75:
-        101 values each, or none where the ground truth has no object. Curves of both IoU types join by `|`.
-    """
-    return accumulate(ground_truth, detections, iou_type, backend=backend, max_detections=max_detections).curves()
 
 
 def accumulate(
@@ -129,11 +132,12 @@ def accumulate(
     backend: Backend = "pycocotools",
     max_detections: int = 100,
     area: Area = "json",
+    sizes: Sequence[float] = COCO_SIZES,
 ) -> Accumulated:
     """Match once, then read `.metrics()` and `.curves()`; arguments and errors as in `evaluate`."""
     for name, value, allowed in (
         ("iou_type", iou_type, ("bbox", "segm")),
-        ("backend", backend, tuple(_BACKENDS)),
+        ("backend", backend, tuple(BACKENDS)),
         ("area", area, ("json", "mask")),
     ):
         if value not in allowed:
@@ -143,17 +147,20 @@ def accumulate(
     truth = clean_ground_truth(ground_truth, iou_type, area)
     results = truth | {"annotations": clean_detections(truth, detections, iou_type)}
     categories = sorted(truth["categories"], key=lambda category: category["id"])
-    precision, recall = _BACKENDS[backend](truth, results, iou_type, [1, 10, max_detections])
+    limits = (1, 10, max_detections)
+    precision, recall = BACKENDS[backend](truth, results, iou_type, limits=limits, sizes=sizes)
     return Accumulated(
         precision=precision,
         recall=recall,
         iou_type=iou_type,
         class_names=tuple(str(category["name"]) for category in categories),
-        max_detections=max_detections,
+        limits=limits,
     )
 
 
-def _pycocotools(truth: dict, results: dict, iou_type: str, limits: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _pycocotools(
+    truth: dict, results: dict, iou_type: str, *, limits: Sequence[int], sizes: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
     with contextlib.redirect_stdout(io.StringIO()):
         indexed = []
         for document in (truth, results):
@@ -162,21 +169,31 @@ def _pycocotools(truth: dict, results: dict, iou_type: str, limits: list[int]) -
             coco.createIndex()
             indexed.append(coco)
         evaluation = COCOeval(*indexed, iou_type)
-        evaluation.params.maxDets = limits
+        evaluation.params.maxDets, evaluation.params.areaRng = list(limits), _ranges(sizes)
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation.eval["precision"], evaluation.eval["recall"]
 
 
-def _hotcoco(truth: dict, results: dict, iou_type: str, limits: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _hotcoco(
+    truth: dict, results: dict, iou_type: str, *, limits: Sequence[int], sizes: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
     evaluation = hotcoco.COCOeval(hotcoco.COCO(truth), hotcoco.COCO(results), iou_type)
-    evaluation.params.max_dets = limits
+    evaluation.params.max_dets, evaluation.params.area_rng = list(limits), _ranges(sizes)
     evaluation.evaluate()
     evaluation.accumulate()
     return evaluation.eval["precision"], evaluation.eval["recall"]
 
 
-_BACKENDS = {"pycocotools": _pycocotools, "hotcoco": _hotcoco}
+def _ranges(sizes: Sequence[float]) -> list[list[float]]:
+    """Areas of all, small, medium and large objects."""
+    small, medium, large = sizes
+    return [[0, LARGEST], [small, medium], [medium, large], [large, LARGEST]]
+
+
+# Each gives `precision` and `recall` of `Accumulated` from a clean ground truth and its copy with detections in place
+# of annotations (see `reprolib.evaluation.coco_inputs`).
+BACKENDS = {"pycocotools": _pycocotools, "hotcoco": _hotcoco}
 
 
 def _percent(values: np.ndarray) -> float | None:

@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import hotcoco
 from pycocotools import mask as pycocotools_mask
 
 
@@ -27,7 +28,7 @@ def clean_ground_truth(source: Path | str | Mapping[str, object], iou_type: str,
 
     The source is left as it is. Raises EvaluationError.
     """
-    where, document = _load(source)
+    where, document = load(source)
     for key in ("images", "annotations", "categories"):
         if not isinstance(document, Mapping) or not isinstance(document.get(key), list):
             raise EvaluationError(f"{where}: COCO ground truth has a list {key!r}; this has none")
@@ -96,11 +97,7 @@ def clean_detections(truth: dict, detections: Sequence[Mapping[str, object]], io
         if not detection.get(field):
             raise EvaluationError(f"{name} has no {field}")
         if iou_type == "segm":
-            # one by one: pycocotools 2.0.11 overflows on lists of more than 255 masks under numpy 2
-            rle = _encoded(detection["segmentation"], images[clean["image_id"]], name)
-            clean["segmentation"] = rle
-            clean["bbox"] = pycocotools_mask.toBbox(rle).tolist()
-            clean["area"] = float(pycocotools_mask.area(rle))
+            clean["segmentation"] = _encoded(detection["segmentation"], images[clean["image_id"]], name)
         else:
             clean["bbox"] = _box(detection["bbox"], name)
             clean["area"] = clean["bbox"][2] * clean["bbox"][3]
@@ -112,10 +109,17 @@ def clean_detections(truth: dict, detections: Sequence[Mapping[str, object]], io
                 f"detections have {key} {shown}, which the ground truth lacks; were they made on another"
                 " split, or with contiguous labels in place of category ids?"
             )
+    if iou_type == "segm":
+        masks = [one["segmentation"] for one in cleaned]  # all at once, ten times faster
+        for one, box, area in zip(
+            cleaned, hotcoco.mask.to_bbox(masks).tolist(), hotcoco.mask.area(masks).tolist(), strict=True
+        ):
+            one |= {"bbox": box, "area": float(area)}
     return cleaned
 
 
-def _load(source: Path | str | Mapping[str, object]) -> tuple[str, object]:
+def load(source: Path | str | Mapping[str, object]) -> tuple[str, object]:
+    """How messages name a ground truth, and its content. Raises EvaluationError."""
     if isinstance(source, Mapping):
         return "ground truth", source
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pycocotools import mask as pycocotools_mask
 
-from reprolib.evaluation.coco import evaluate
+from reprolib.evaluation.coco import COCO_SIZES, evaluate
 from reprolib.evaluation.coco_inputs import clean_detections, clean_ground_truth
 
 MISSED_BELOW = 0.5  # mask IoU
@@ -71,6 +71,7 @@ def evaluate_oracle(
     *,
     limit: int,
     max_detections: int = 100,
+    sizes: Sequence[float] = COCO_SIZES,
 ) -> dict[str, float | None]:
     """`oracle/segm/<metric>` over all classes, as `reprolib.evaluation.coco.evaluate` defines them, and
     `oracle/prompted`: prompts per 100 instances; all in percent.
@@ -78,7 +79,7 @@ def evaluate_oracle(
     limit: results that count per image. prompted: COCO results of the prompts that `missed_boxes` gives.
     """
     joined = join_results(detections, prompted, limit=limit)
-    metrics = evaluate(ground_truth, joined, "segm", max_detections=max_detections)
+    metrics = evaluate(ground_truth, joined, "segm", max_detections=max_detections, sizes=sizes)
     truth = clean_ground_truth(ground_truth, "segm", "json")
     instances = sum(not one["iscrowd"] for one in truth["annotations"])
     share = 100 * len(prompted) / instances if instances else None

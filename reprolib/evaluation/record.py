@@ -51,7 +51,7 @@ _NUMBER = {"type": "number"}
 
 RECORD_SCHEMA: Mapping[str, object] = _object(
     "One run: an experiment executed with one seed under one profile.",
-    optional=("inferred",),
+    optional=("inferred", "protocol"),
     schema=_field("integer", "version of this schema", const=SCHEMA_VERSION),
     run=_field("string", "run id, <experiment id>-<seed>; also the file's name"),
     experiment=_field("string", "experiment id"),
@@ -71,9 +71,17 @@ RECORD_SCHEMA: Mapping[str, object] = _object(
         instances=_field("integer", "annotated objects in that split", **_COUNT),
         fingerprint=_field("string", "sha256 over annotations and image list"),
     ),
+    protocol=_object(
+        "How the detections were scored (reprolib.evaluation.protocols); absent: coco, area json.",
+        name=_field("string", "coco, bbbc038, isaid, lvis or cityscapes"),
+        version=_field("string", "the package whose matching decides the numbers, with its version"),
+        area=_field("string", "whose area makes an object small, medium or large: json (the annotation's) or mask"),
+        max_detections=_field("integer", "how many count, of an image and class (lvis: of an image)", minimum=1),
+    ),
     metrics=_mapping(
-        "<iou type>/<metric>[/<class>], in percent; null where the ground truth has no such object; `oracle/...`:"
-        " missed instances prompted by the ground truth's boxes",
+        "in percent; null where the ground truth has no such object. bbox/..., segm/...: <metric>[/<class>] by the"
+        " protocol; boundary/...: AP by Boundary IoU; trimap_accuracy/<w>, trimap_pixel_accuracy/<w>: within w px of"
+        " boundaries; oracle/...: missed instances prompted by the ground truth's boxes, by COCO's rules",
         _field(["number", "null"], "percent"),
     ),
     precision_recall=_mapping(
@@ -145,6 +153,7 @@ def make_record(
     run: Run,
     *,
     data: Mapping[str, object],
+    protocol: Mapping[str, object] | None = None,
     metrics: Mapping[str, float | None],
     precision_recall: Mapping[str, list[float]],
     cost: Mapping[str, object],
@@ -157,7 +166,7 @@ def make_record(
 
     Args:
         data: split, images, instances, fingerprint; `name` and `exact` are taken from the run.
-        metrics: what `evaluate` gave, both IoU types joined by `|`; precision_recall likewise.
+        protocol, metrics, precision_recall: what `reprolib.evaluation.protocols.score` gave.
         cost: `count_parameters(...)` with flops, flops_input, proposals, detections; the four are optional.
         training: TrainingSummary, or a mapping with its fields.
         system_name: as printed; by default the experiment's.
@@ -193,6 +202,8 @@ def make_record(
         "fingerprint": fingerprint,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if protocol is not None:
+        record["protocol"] = _plain(protocol)
     if assumed := inferred(run.experiment.system):
         record["inferred"] = assumed
     validate_record(record, where=f"record of {run.id}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
+from reprolib.models.parts import POST_PROCESSING, part
 from reprolib.params import Scale
 
 
@@ -26,6 +27,12 @@ def detection_rule(scale: Scale, *, own_threshold: float = 0.05) -> DetectionRul
     return DetectionRule(score_threshold=scale.score_threshold or own_threshold, detections=scale.detections)
 
 
+def spread_scores(numbers: Tensor) -> Tensor:
+    """numbers [N] from 0 -> scores [N] in 0.5..0.95 that follow no order: parts of multiples of the golden ratio."""
+    return 0.5 + 0.45 * (numbers * 0.6180339887 % 1)
+
+
+@part(POST_PROCESSING)
 def detect(
     scores: Tensor, decode: Callable[[Tensor, Tensor], Tensor], size: tuple[int, int], rule: DetectionRule
 ) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+MOST = 200  # boxes of a class that take part
+
 
 class Kept(NamedTuple):
     """Best first."""
@@ -16,7 +18,7 @@ class Kept(NamedTuple):
     scores: Tensor  # [N]
 
 
-def fast_nms(boxes: Tensor, scores: Tensor, *, threshold: float = 0.5, most: int = 200) -> Kept:
+def fast_nms(boxes: Tensor, scores: Tensor, *, threshold: float = 0.5, most: int = MOST) -> Kept:
     """boxes [R,4] xyxy, scores [R,K] -> those whose IoU with every better box of their class is at most `threshold`.
 
     The `most` best of each class take part.

@@ -13,11 +13,17 @@ from reprolib.models.backbones import Backbone, build_backbone
 from reprolib.models.contract import check_targets, evaluating
 from reprolib.models.feature_pyramid import FeaturePyramid
 from reprolib.models.input_transform import Batch, input_transform
+from reprolib.models.parts import BACKBONE, HEAD, INPUT, NECK, POST_PROCESSING, part
 from reprolib.params import Scale, Schedule
 
 
 class OneStageHead(Protocol):
-    """What a head is asked for. `predictions` are its own: what the learned layers give for a whole batch."""
+    """What a head is asked for. `predictions` are its own: what the learned layers give for a whole batch.
+
+    candidates: instances of an image that the post-processing ranks at most.
+    """
+
+    candidates: int
 
     def __call__(self, features: list[Tensor]) -> Any:
         """The pyramid's maps, each [B,C,h,w] -> predictions. All learned layers run in here."""
@@ -31,13 +37,19 @@ class OneStageHead(Protocol):
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Every learned layer once, and the masks of so many detections."""
 
+    def with_instances(self, predictions: Any, batch: Batch, boxes: Tensor) -> Any:
+        """Predictions of the same shapes for a single image that hold instances in boxes [N,4] px of the batch.
+
+        To time the post-processing of networks whose random weights find nothing. Scores lie in 0.5..0.95.
+        """
+
 
 class OneStage(nn.Module):
     """The detector contract over parts handed in.
 
     Training: (images [3,H,W] in 0..1, targets) -> losses by name.
     Inference: images -> per image boxes [N,4] xyxy px of the image given, labels [N] in 1..K, scores [N] best first,
-    and masks bool [N,H,W]. `pyramid`, `head` and `head.detections` are the three parts of its time.
+    and masks bool [N,H,W].
     """
 
     def __init__(self, *, transform: nn.Module, backbone: nn.Module, neck: nn.Module, head: OneStageHead) -> None:
@@ -48,16 +60,29 @@ class OneStage(nn.Module):
         """Raises ValueError when targets are missing in training or do not match the images."""
         if self.training:
             check_targets(images, targets)
-        batch, targets = self.transform(images, targets if self.training else None)
+        with part(INPUT):
+            batch, targets = self.transform(images, targets if self.training else None)
         features = self.pyramid(batch)
-        predictions = self.head(features)
+        with part(HEAD):
+            predictions = self.head(features)
         if targets is not None:
             return self.head.losses(predictions, batch, targets)
-        return self.head.detections(predictions, batch)
+        with part(POST_PROCESSING):
+            return self.head.detections(predictions, batch)
 
     def pyramid(self, batch: Batch) -> list[Tensor]:
         """The maps that the head reads."""
-        return self.neck(self.backbone(batch.tensors))
+        with part(BACKBONE):
+            maps = self.backbone(batch.tensors)
+        with part(NECK):
+            return self.neck(maps)
+
+    def static_parts(self) -> tuple[nn.Module, ...]:
+        """Modules each of which reads what the one before gives, the first a batch's tensors: all learned layers.
+
+        Their shapes depend on the batch's alone.
+        """
+        return self.backbone, self.neck, self.head
 
     @torch.no_grad()
     def dry_run(self, height: int, width: int, *, proposals: int = 0, detections: int) -> None:

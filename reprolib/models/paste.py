@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reprolib.models.parts import POST_PROCESSING, part
 
+
+@part(POST_PROCESSING)
 @torch.no_grad()
 def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int], *, exact: bool = True) -> Tensor:
     """masks: [N,m,m] probabilities; boxes: [N,4] xyxy px; size: (height, width) -> bool [N,height,width].

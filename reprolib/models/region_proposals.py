@@ -13,6 +13,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from reprolib.models.dialects import find_dialect
 from reprolib.models.input_transform import Batch
+from reprolib.models.parts import POST_PROCESSING, part
 from reprolib.params import Scale
 
 
@@ -103,6 +104,7 @@ class RegionProposals(RegionProposalNetwork):
     def _decode(self, deltas: Tensor, anchors: Tensor, size: tuple[int, int]) -> Tensor:
         return clip_boxes_to_image(self.box_coder.decode_single(deltas, anchors), size)
 
+    @part(POST_PROCESSING)
     def _proposals(
         self,
         logits: Tensor,

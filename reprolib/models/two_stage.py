@@ -12,6 +12,7 @@ from reprolib.models.contract import check_targets, evaluating
 from reprolib.models.dialects import find_dialect
 from reprolib.models.feature_pyramid import FeaturePyramid
 from reprolib.models.input_transform import Batch, input_transform, scale_boxes
+from reprolib.models.parts import BACKBONE, HEAD, INPUT, NECK, part
 from reprolib.models.paste import paste_masks
 from reprolib.models.prompts import Encoded, check_boxes, label_boxes
 from reprolib.models.region_proposals import region_proposals
@@ -46,21 +47,31 @@ class TwoStage(nn.Module):
         """Raises ValueError when targets are missing in training or do not match the images."""
         if self.training:
             check_targets(images, targets)
-        batch, targets = self.transform(images, targets if self.training else None)
+        with part(INPUT):
+            batch, targets = self.transform(images, targets if self.training else None)
         features = self.pyramid(batch)
-        proposals, losses = self.rpn(batch, features, targets)
-        if targets is not None:
-            return losses | self.roi_heads(features, proposals, batch.image_sizes, targets)
-        encoded = self._prepared(batch, features)
-        found = self.roi_heads.box_inference(features, encoded.context, proposals, batch.image_sizes)
-        return self._with_masks(
-            encoded,
-            [one | {"boxes": scale_boxes(one["boxes"], *batch.to_original(index))} for index, one in enumerate(found)],
-        )
+        with part(HEAD):  # but for what selects and pastes, which says so itself
+            proposals, losses = self.rpn(batch, features, targets)
+            if targets is not None:
+                return losses | self.roi_heads(features, proposals, batch.image_sizes, targets)
+            encoded = self._prepared(batch, features)
+            found = self.roi_heads.box_inference(features, encoded.context, proposals, batch.image_sizes)
+            scaled = [scale_boxes(one["boxes"], *batch.to_original(index)) for index, one in enumerate(found)]
+            return self._with_masks(encoded, [one | {"boxes": boxes} for one, boxes in zip(found, scaled, strict=True)])
 
     def pyramid(self, batch: Batch) -> list[Tensor]:
         """The maps P2.. that proposals and RoI heads read; a subclass may let them carry more of the images."""
-        return self.neck(self.backbone(batch.tensors))
+        with part(BACKBONE):
+            maps = self.backbone(batch.tensors)
+        with part(NECK):
+            return self.neck(maps)
+
+    def static_parts(self) -> tuple[nn.Module, ...]:
+        """Modules each of which reads what the one before gives, the first a batch's tensors.
+
+        Their shapes depend on the batch's alone: all learned layers but the RoI heads'.
+        """
+        return self.backbone, self.neck, self.rpn.head
 
     @torch.no_grad()
     def encode(self, image: Tensor) -> Encoded:

@@ -13,12 +13,10 @@ from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.engine.devices import pick_device, use_cpu_threads
 from reprolib.engine.inference import predict
-from reprolib.evaluation.boundary import evaluate_boundary
-from reprolib.evaluation.coco import evaluate, precision_recall
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.evaluation.oracle_prompts import evaluate_oracle, missed_boxes
+from reprolib.evaluation.protocols import check, find_protocol, score
 from reprolib.evaluation.record import make_record, write_record
-from reprolib.evaluation.trimap import evaluate_trimap
 from reprolib.files import write_atomic
 from reprolib.params import Run
 from reprolib.runs.build import build_model
@@ -30,6 +28,8 @@ from reprolib.runs.weights import load_weights
 def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: str | None = None) -> dict[str, object]:
     """Detect on the run's validation split and write predictions and record; returns the record.
 
+    Scored by the protocol of the prepared data set's card unless the profile names another: a stand-in's numbers are
+    those of its own.
     Raises FileNotFoundError where the run has not been trained.
     """
     paths = run_paths(run)
@@ -39,7 +39,10 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
                 f"{paths[key]} is missing: train the run first (`reprolib train {run.experiment.id}`)"
             )
     device = device or pick_device()
-    split = prepare(run.dataset, run.dataset_options).splits["val"]
+    prepared = prepare(run.dataset, run.dataset_options)
+    split, protocol = prepared.splits["val"], find_protocol(run.protocol or prepared.card.protocol)
+    ground_truth = json.loads(Path(split.annotations).read_text())
+    check(protocol, ground_truth, images=split.images)
     dataset = CocoInstances(split.images, split.annotations, train=False)
     use_cpu_threads(run.schedule.cpu_threads)
     model = build_model(run, num_classes=len(dataset.class_names), pretrained=False)
@@ -47,18 +50,19 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
     detections, speed = predict(model, dataset, device=device)
     write_atomic(paths["predictions"], json.dumps(detections))
 
-    ground_truth = json.loads(Path(split.annotations).read_text())
-    metrics: dict[str, float | None] = {}
-    curves: dict[str, list[float]] = {}
-    limit = max(100, run.scale.detections)
-    for iou_type in ("bbox", "segm"):
-        metrics |= evaluate(ground_truth, detections, iou_type, max_detections=limit)
-        curves |= precision_recall(ground_truth, detections, iou_type, backend="hotcoco", max_detections=limit)
-    metrics |= evaluate_boundary(ground_truth, detections, max_detections=limit)
-    metrics |= evaluate_trimap(ground_truth, detections, max_detections=limit)
+    limit = protocol.limit(run.scale.detections)
+    scores = score(protocol, ground_truth, detections, images=split.images, limit=limit, area=run.area)
+    metrics = dict(scores.metrics)
     if run.experiment.oracle_prompts:
         prompted = prompt(model, dataset, missed_boxes(ground_truth, detections), device=device)
-        metrics |= evaluate_oracle(ground_truth, detections, prompted, limit=run.scale.detections, max_detections=limit)
+        metrics |= evaluate_oracle(
+            ground_truth,
+            detections,
+            prompted,
+            limit=run.scale.detections,
+            max_detections=limit,
+            sizes=protocol.sizes,
+        )
     record = make_record(
         run,
         data={
@@ -67,8 +71,9 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
             "instances": len(ground_truth["annotations"]),
             "fingerprint": data_fingerprint,
         },
+        protocol=scores.said,
         metrics=metrics,
-        precision_recall=curves,
+        precision_recall=scores.curves,
         cost=_cost(run, model, dataset, detections),
         speed={key: value for key, value in speed.items() if key not in ("seconds", "images")},
         training={

@@ -13,7 +13,7 @@ from pycocotools import mask as pycocotools_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from reprolib.evaluation.coco import accumulate, evaluate, precision_recall
+from reprolib.evaluation.coco import COCO_SIZES, ISAID_SIZES, accumulate, evaluate
 from reprolib.evaluation.coco_inputs import EvaluationError
 
 BACKENDS = ("pycocotools", "hotcoco")
@@ -120,6 +120,17 @@ def test_area_of_the_json_or_of_the_mask_decides_the_size_bin(backend):
     assert (mask_area["segm/APs"], mask_area["segm/APm"]) == (pytest.approx(100.0), None)
 
 
+def test_isaids_sizes_leave_the_tiniest_objects_out_of_small(backend):
+    document = truth(thing((0, 0, 9, 9)), thing((50, 50, 100, 100)), thing((0, 20, 160, 140)), size=1000)
+    results = [thing(one["bbox"], score=0.9) for one in document["annotations"][1:]]
+    for iou_type in ("bbox", "segm"):
+        found = evaluate(document, results, iou_type, backend=backend, sizes=ISAID_SIZES, max_detections=1000)
+        values = [found[f"{iou_type}/{name}"] for name in ("APs", "APm", "APl", "AR1000")]
+        assert values == pytest.approx([100.0, 100.0, None, 200 / 3])
+        cocos = evaluate(document, results, iou_type, backend=backend)
+        assert [cocos[f"{iou_type}/{name}"] for name in ("APs", "APl")] == pytest.approx([0.0, 100.0])
+
+
 def test_size_of_a_wrong_mask_is_the_masks_not_its_boxs(backend):
     frame = thing((0, 100, 100, 90), score=0.9)
     frame["segmentation"] = [[0, 100, 100, 100, 0, 105]]  # a sliver: 250 px in a box of 9000
@@ -151,13 +162,13 @@ def test_curves_average_the_classes_that_have_objects(backend):
         thing((100, 100, 10, 10), score=0.9, category=1),
         thing((30, 30, 10, 10), score=0.8, category=1),
     ]
-    curves = precision_recall(document, results, "bbox", backend=backend)
+    curves = accumulate(document, results, "bbox", backend=backend).curves()
     assert curves["recall"][:3] == [0.0, 0.01, 0.02]
     assert curves["recall"][-1] == 1.0
     assert curves["bbox/50"] == pytest.approx([0.75] * 101)
     assert curves["bbox/75"] == pytest.approx([0.25] * 101)
     json.dumps(curves, allow_nan=False)
-    assert precision_recall(truth(), [], "bbox", backend=backend)["bbox/50"] == []
+    assert accumulate(truth(), [], "bbox", backend=backend).curves()["bbox/50"] == []
 
 
 def test_reads_files_prints_nothing_and_leaves_its_input_alone(backend, tmp_path, capfd):
@@ -261,8 +272,10 @@ def random_set(seed, *, crowded=False):
 def test_backends_are_equal(seed, iou_type):
     document, results = random_set(seed, crowded=seed % 3 == 0)
     limit = 100 if seed % 2 else 120
+    sizes = (10**2, 20**2, 40**2) if seed % 4 == 1 else COCO_SIZES
     slow, fast = (
-        accumulate(document, results, iou_type, backend=backend, max_detections=limit) for backend in BACKENDS
+        accumulate(document, results, iou_type, backend=backend, max_detections=limit, sizes=sizes)
+        for backend in BACKENDS
     )
     np.testing.assert_allclose(fast.precision, slow.precision, rtol=0, atol=1e-12)
     np.testing.assert_allclose(fast.recall, slow.recall, rtol=0, atol=1e-12)

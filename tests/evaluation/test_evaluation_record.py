@@ -92,6 +92,15 @@ def test_round_trip(record, tmp_path):
     assert read_records(tmp_path / "none yet") == {}
 
 
+def test_how_it_was_scored_is_said_where_known(record):
+    assert "protocol" not in record  # records from before there were protocols stay valid
+    validate_record(record)
+    said = {"name": "lvis", "version": "hotcoco 1", "area": "json", "max_detections": 300}
+    validate_record(record | {"protocol": said})
+    with pytest.raises(RecordError, match=r"'protocol\.area' is missing"):
+        validate_record(record | {"protocol": {"name": "lvis", "version": "hotcoco 1"}})
+
+
 def set_in(record, dotted, value):
     *parents, last = dotted.split(".")
     for key in parents:

@@ -9,6 +9,7 @@ COMMIT = "30354551efef351c1241da7c6d48cf938d76f02a"
 CARD = Card(
     name="bbbc038",
     title="BBBC038v1 (2018 Data Science Bowl), stage 1, corrected annotations",
+    protocol="bbbc038",
     licence="CC0-1.0",
     terms="free to show and share, images too",
     size="84 MB archive, 43 MB prepared",
@@ -40,6 +41,6 @@ CARD = Card(
     notes=(
         "zips made elsewhere of the same commit may differ in bytes: the contents are checked, file by file",
         "no official validation split: reprolib/data/splits/bbbc038_val.txt, 20% per image size and colour type",
-        "up to 375 nuclei per image: evaluate with at least 400 detections per image",
+        "up to 375 nuclei per image: evaluated with at least 400 detections per image",
     ),
 )

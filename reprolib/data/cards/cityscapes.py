@@ -9,6 +9,7 @@ from reprolib.data.card import Card, File
 CITYSCAPES = Card(
     name="cityscapes",
     title="Cityscapes, fine annotations",
+    protocol="cityscapes",
     licence="own terms, see https://www.cityscapes-dataset.com/license/",
     terms="account needed, research use, no redistribution",
     size="about 11.2 GB of archives",
@@ -27,9 +28,7 @@ CITYSCAPES = Card(
         " holds both zips, or `--from-dir` with the folder of the unpacked gtFine/ and leftImg8bit/."
     ),
     unpacked_bytes=12_500_000_000,
-    notes=(
-        "groups of objects that are not told apart are crowds; AP is COCO's, which differs slightly from the official",
-    ),
+    notes=("groups of objects that are not told apart are crowds",),
     unverified=("sizes of the archives in bytes: rounded figures only",),
 )
 
@@ -38,6 +37,7 @@ CITYSCAPES_5 = replace(
     CITYSCAPES,
     name="cityscapes_5",
     title="Cityscapes, five of its eight classes",
+    protocol="coco",  # as the publication
     classes=("person", "rider", "car", "truck", "bus"),
     notes=(
         "trains, motorcycles and bicycles are background; images without any of the five stay in val",

@@ -13,6 +13,7 @@ IMAGES = "https://hf.co/datasets/isaaccorley/dota/resolve/672e63236622f7da6ee37f
 CARD = Card(
     name="isaid",
     title="iSAID (images of DOTA v1.0)",
+    protocol="isaid",
     licence="academic use; the mirror of the labels says CC BY-NC 4.0",
     terms="academic use only, Google Earth's terms apply: never share or show images",
     size="about 13.5 GB of images, 0.2 GB of masks",

@@ -16,6 +16,7 @@ def _file(name: str, *, bytes: int, md5: str, sha256: str) -> File:
 CARD = Card(
     name="lvis",
     title="LVIS v1",
+    protocol="lvis",
     licence="CC BY 4.0 (annotations)",
     terms=coco.TERMS,
     size="414 MB of annotation archives, images of COCO 2017",

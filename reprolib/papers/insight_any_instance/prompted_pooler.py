@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.input_transform import Batch
+from reprolib.models.parts import HEAD, part
 from reprolib.models.prompts import Encoded
 from reprolib.models.two_stage import TwoStage
 from reprolib.papers.insight_any_instance.global_prompts import GlobalPrompts
@@ -52,6 +53,7 @@ class PromptedTwoStage(TwoStage):
         moved = torch.where(kept[:, None], moved, found["boxes"])
         return super().segment(encoded, moved, found["labels"]) | {"scores": found["scores"]}
 
+    @part(HEAD)  # the encoders; backbone and neck say themselves what they are
     def pyramid(self, batch: Batch) -> PromptedPyramid:
         encoders = [module for module in self.roi_heads.modules() if isinstance(module, GlobalPrompts)]
         return PromptedPyramid(

@@ -1,0 +1,73 @@
+"""The same network computed in another way, with what it gives held against the eager one's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+TOLERANCE = 1e-3  # between a variant's outputs and eager ones, of the output's largest value
+
+
+def make_variant(model: nn.Module, variant: str, image: Tensor) -> tuple[nn.Module, float]:
+    """A copy of a model in evaluation mode that computes the same in another way, and how far its outputs are off.
+
+    The difference is of what the last of `static_parts` gives, to the largest value of each output. Raises ValueError
+    where it is above `TOLERANCE`, and whatever a compiler raises.
+    """
+    made = copy.deepcopy(model)
+    for step in variant_steps(variant):
+        step(made)
+    with torch.inference_mode():
+        wanted, found = (_static_outputs(one, image) for one in (model, made))
+        difference = max(
+            ((one - other).abs().max() / one.abs().max().clamp(min=1e-12)).item()
+            for one, other in zip(wanted, found, strict=True)
+        )
+    if not difference <= TOLERANCE:
+        raise ValueError(f"outputs differ from eager ones by {difference:.1e} of the largest, more than {TOLERANCE}")
+    return made, difference
+
+
+def _static_outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
+    outputs = model.transform([image])[0].tensors
+    for module in model.static_parts():
+        outputs = module(outputs)
+    return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+
+
+def _channels_last(model: nn.Module) -> None:
+    """Weights and input channels last; on a CPU the input is so anyway, see `conv_layout`."""
+    model.to(memory_format=torch.channels_last)
+    _input_layout(model, torch.channels_last)
+
+
+def _contiguous(model: nn.Module) -> None:
+    """The input channels first."""
+    _input_layout(model, torch.contiguous_format)
+
+
+def _input_layout(model: nn.Module, layout: torch.memory_format) -> None:
+    model.backbone.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(memory_format=layout),))
+
+
+def _compile(model: nn.Module) -> None:
+    """torch.compile of the static parts, for one input size; never of post-processing, whose shapes vary."""
+    # By default the ninth system's backbone would run eagerly, without a word.
+    torch._dynamo.config.recompile_limit = 1000
+    for module in model.static_parts():
+        module.compile(dynamic=False)
+
+
+VARIANTS = {"channels_last": _channels_last, "contiguous": _contiguous, "compile": _compile}
+
+
+def variant_steps(variant: str) -> list[Callable[[nn.Module], None]]:
+    """What makes a variant of a model, in place and in order. Raises ValueError naming what there is."""
+    unknown = [name for name in variant.split("+") if name not in VARIANTS]
+    if unknown:
+        raise ValueError(f"a variant is of {', '.join(VARIANTS)}, several joined by '+'; {unknown[0]!r} is none")
+    return [VARIANTS[name] for name in variant.split("+")]

@@ -1,0 +1,40 @@
+"""The parts of an inference: a detector says which of them runs; a benchmark may listen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+# Image to batch; batch to C2..; C2.. to the pyramid; learned layers behind it; the selection (NMS) of proposals and
+# detections, and masks to the size of the image given.
+INPUT, BACKBONE, NECK, HEAD, POST_PROCESSING = PARTS = ("input", "backbone", "neck", "head", "post-processing")
+
+_running: ContextVar[str] = ContextVar("running", default="")
+_listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """What runs within, or a function under `@part(name)`, is of that part; inside another one, of the inner."""
+    listener = _listener.get()
+    if listener is None:
+        yield
+        return
+    outer = _running.set(name)
+    listener(name)
+    try:
+        yield
+    finally:
+        _running.reset(outer)
+        listener(_running.get())
+
+
+@contextmanager
+def listening(listener: Callable[[str], None]) -> Iterator[None]:
+    """Within, listener(name) is called in this thread when a part begins or goes on; "" is outside all parts."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
