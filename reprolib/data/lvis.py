@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+from reprolib.data.checksums import sha256_of
 from reprolib.data.conversion import is_whole, making
 from reprolib.data.document import check_document, file_name, read_document
-from reprolib.data.download import sha256_of
 from reprolib.data.errors import DataError
 from reprolib.data.findings import Findings
 
@@ -139,6 +139,6 @@ def _check_files(path: Path, split: str, images: list[dict], folder: Path, conte
         absent = ", ".join(f"{count} of {place}" for place, count in Counter(n.split("/")[0] for n in missing).items())
         raise DataError(
             f"{folder}: {len(missing)} of the {len(names)} images of LVIS's {split} are missing ({absent}), the first"
-            f" is {missing[0]}; {path.name} names images of {' and '.join(sorted(found))}: unpack COCO's archives of these"
-            " names into this one folder"
+            f" is {missing[0]}; {path.name} names images of {' and '.join(sorted(found))}: unpack COCO's archives of"
+            " these names into this one folder"
         )

@@ -54,6 +54,9 @@ def small(server, monkeypatch):
     for module in (coco, lvis, listing):
         monkeypatch.setattr(module, "CARDS", cards)
     monkeypatch.setattr(coco, "COUNTS", {"train2017": 3, "val2017": 1})
+    checked = []
+    monkeypatch.setattr(lvis.lvis, "check", lambda annotations, images, folder, contents: checked.append(folder))
+    monkeypatch.setattr(lvis.lvis, "is_checked", lambda annotations, images, folder, contents: folder in checked)
     return server
 
 
