@@ -136,7 +136,8 @@ def _check_files(path: Path, split: str, images: list[dict], folder: Path, conte
         raise DataError(f"{path}: {dict(found)} images by folder, LVIS v1's {split} has {dict(expected)}; {FETCH}")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        absent = ", ".join(f"{count} of {place}" for place, count in Counter(n.split("/")[0] for n in missing).items())
+        places = Counter(name.split("/")[0] for name in missing)
+        absent = ", ".join(f"{count} of {place}" for place, count in places.items())
         raise DataError(
             f"{folder}: {len(missing)} of the {len(names)} images of LVIS's {split} are missing ({absent}), the first"
             f" is {missing[0]}; {path.name} names images of {' and '.join(sorted(found))}: unpack COCO's archives of"
