@@ -53,6 +53,7 @@ def _prepare(profile: Profile, options: argparse.Namespace) -> int:
         print(f"{name} {split}: {entry['images']} images, {entry['instances']} instances")
         print(entry["lint_text"])
         failed = failed or bool(entry["lint"]["errors"])
+    print("\n".join(report["published_text"]))
     if name in profile.datasets:  # what the profile's runs depend on
         write_json(profile.results / "data" / f"{name}.json", report)
     else:
