@@ -218,7 +218,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     plan = evaluate_plan(run, data_fingerprint=data)
     record = evaluate_run(run, fingerprint=plan["fingerprint"], data_fingerprint=data, device=options.device)
     said = record["protocol"]
-    print(f"protocol {said['name']} ({said['version']}), area {said['area']}, {said['max_detections']} detections")
+    limit = said["max_detections"] or "all"
+    print(f"protocol {said['name']} ({said['version']}), area {said['area']}, {limit} detections")
     shown = {k: value for k, value in record["metrics"].items() if k.count("/") == 1 or k.startswith("oracle/")}
     for name, value in shown.items():
         print(f"{name:{max(map(len, shown))}} {'n/a' if value is None else f'{value:.2f}'}")

@@ -1,5 +1,6 @@
 """params.yaml: what it says is what runs, and what it cannot say is refused by file and field."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 from reprolib.experiment import Experiment, rows
 from reprolib.papers.catalog import all_experiments, all_tables, papers
 from reprolib.params import ParamsError, Schedule, load_profile, resolve
-from reprolib.plan import experiment_by_id, run_by_id, table_by_id
+from reprolib.plan import evaluate_plan, experiment_by_id, run_by_id, table_by_id, train_plan
 
 ROOT = Path(__file__).parent.parent
 PARAMS = ROOT / "params.yaml"
@@ -104,6 +105,19 @@ def test_a_profile_without_the_data_set_says_what_to_add():
     elsewhere = Experiment(system="Mask R-CNN", module="m", backbone="resnet50", dataset="ade20k")
     with pytest.raises(ParamsError, match=r"needs data set 'ade20k'"):
         resolve(profile, elsewhere, 0)
+
+
+def test_whose_area_is_json_or_mask_and_evaluation_alone_depends_on_it():
+    demo = load_profile("demo", path=PARAMS)
+    experiment = experiment_by_id(demo.experiments[0])
+    plans = {}
+    for area in ("json", "mask"):
+        run = resolve(dataclasses.replace(demo, area=area), experiment, 0)
+        plans[area] = [plan(run, data_fingerprint="x")["fingerprint"] for plan in (train_plan, evaluate_plan)]
+    assert plans["json"][0] == plans["mask"][0] and plans["json"][1] != plans["mask"][1]
+    assert resolve(demo, experiment, 0).area == "json"
+    with pytest.raises(ParamsError, match="area must be json or mask, not 'box'"):
+        resolve(dataclasses.replace(demo, area="box"), experiment, 0)
 
 
 def test_lookups_suggest_the_nearest_name():

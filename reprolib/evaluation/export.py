@@ -47,7 +47,7 @@ def export(
         format: one of `SUFFIXES`.
         ground_truth, detections: as in `reprolib.evaluation.coco.evaluate`, for masks; of the ground truth images and
             categories are read, and the annotations only checked.
-        out: the file, or a folder, in which it is called after `name`.
+        out: the file, or a folder (one that exists, or text that ends with a slash), where it is called after `name`.
         name: of the run; COCO's file names hold it.
         split: of COCO, as its file names say it.
         min_score: detections scored below are left out; by default of bbbc038, whose metric knows no scores, 0.5.
@@ -63,7 +63,7 @@ def export(
     plain = re.sub(r"[^\w.-]+", "-", name)
     inner = f"detections_{split}_{plain}_results" if format == "coco" else plain
     path = Path(out)
-    if path.is_dir():
+    if path.is_dir() or str(out).endswith("/"):
         path = path / f"{inner}{SUFFIXES[format]}"
     if format == "cityscapes":
         _write_zip(path, submission_files(truth, found))

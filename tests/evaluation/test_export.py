@@ -91,7 +91,9 @@ def test_lvis_holds_the_best_three_hundred_of_an_image(truth, tmp_path):
 
 
 def test_isaid_is_a_zipped_list(truth, tmp_path):
-    name, content = only_file(export("isaid", truth, DETECTIONS, tmp_path / "new" / "isaid.zip", name="run-0"))
+    path = export("isaid", truth, DETECTIONS, f"{tmp_path}/new/", name="run-0")
+    assert path == tmp_path / "new" / "run-0.zip"
+    name, content = only_file(path)
     assert (name, len(json.loads(content))) == ("run-0.json", 3)
 
 
