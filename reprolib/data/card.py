@@ -13,7 +13,8 @@ class File:
 
     url, mirrors: where it can be fetched, in order of trust. drive: its Google Drive id, tried after those.
     bytes, md5, sha256: published, and held to. about_bytes: second-hand or rounded, only to see whether the disk has
-    room. contents_checked: the conversion checks what is in it file by file, so its own bytes may differ.
+    room. contents_checked: the conversion checks what is in it file by file, so a copy that the user gives may be
+    another archive of the same files.
     """
 
     name: str

@@ -8,7 +8,19 @@ from types import MappingProxyType, ModuleType
 
 from reprolib.data.errors import DataError
 from reprolib.data.prepared import Prepared, Split
-from reprolib.data.sets import bbbc038, cityscapes, coco, coco_folder, custom, generated, lvis, nwpu_vhr10
+from reprolib.data.sets import (
+    bbbc038,
+    cityscapes,
+    coco,
+    coco_folder,
+    custom,
+    generated,
+    hrsid,
+    isaid,
+    lvis,
+    nwpu_vhr10,
+    ssdd,
+)
 from reprolib.data.sets.common import lock
 
 __all__ = ["SETS", "Prepared", "Split", "find", "prepare"]
@@ -23,6 +35,9 @@ SETS: Mapping[str, ModuleType] = MappingProxyType(
         "lvis": lvis,
         "cityscapes": cityscapes,
         "cityscapes_5": cityscapes,
+        "ssdd": ssdd,
+        "hrsid": hrsid,
+        "isaid": isaid,
         "custom": custom,
     }
 )

@@ -12,6 +12,7 @@ from reprolib.data.checksums import LOCK, check_published, trust_first_use
 from reprolib.data.download import download
 from reprolib.data.drive import download_from_drive
 from reprolib.data.errors import DataError
+from reprolib.data.magic import check_file
 
 Given = Mapping[str, str]  # name of a published file -> path or URL in its place
 
@@ -75,6 +76,8 @@ def gather(card: Card, folder: Path, *, given: Given, files: Sequence[File] | No
         path = paths[file.name]
         if path is None:
             path = paths[file.name] = _fetch(file, folder / file.name, given)
+        elif file.name in given and file.contents_checked:  # made elsewhere of the same files, perhaps
+            check_file(path, name=file.name)
         else:
             check_published(path, file)
         trust_first_use(path, file, lock=folder / LOCK)
@@ -82,15 +85,17 @@ def gather(card: Card, folder: Path, *, given: Given, files: Sequence[File] | No
 
 
 def check_space(card: Card, folder: Path, missing: Iterable[File], *, unpacked: int | None = None) -> None:
-    """Raise DataError where the disk has no room for these files and about `unpacked` bytes (by default the card's)
-    beside them; nothing is asked where no file is missing."""
+    """Raise DataError where the disk has no room for these files and about `unpacked` bytes beside them, by default
+    their share of the card's; nothing is asked where no file is missing."""
     missing = list(missing)
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)
+    if unpacked is None:
+        unpacked = card.unpacked_bytes * _size(missing) // _size(card.files)
     begun = sum(path.stat().st_size for file in missing for path in folder.glob(f"{file.name}.*part"))
-    archives = sum(file.bytes or file.about_bytes for file in missing) - begun
-    needed = archives + (card.unpacked_bytes if unpacked is None else unpacked)
+    archives = _size(missing) - begun
+    needed = archives + unpacked
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
@@ -118,6 +123,10 @@ def _fetch(file: File, target: Path, given: Given) -> Path:
             raise
         print(error, flush=True)
         return download_from_drive(file.drive, target, **checks)
+
+
+def _size(files: Iterable[File]) -> int:
+    return sum(file.bytes or file.about_bytes for file in files)
 
 
 def _is_url(text: str) -> bool:

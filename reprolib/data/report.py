@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from reprolib.data import masks
+from reprolib.data import masks, published
 from reprolib.data.catalog import Prepared
 from reprolib.data.document import file_name, read_document
 from reprolib.data.foreground import count_by_band, shares
@@ -18,6 +18,10 @@ BY_RATIO = {
     "images_by_foreground_ratio": "foreground_ratio_share",
     "images_by_foreground_ratio_by_area": "foreground_ratio_share_by_area",
 }
+AREA = (
+    "Size classes and COCO's evaluation go by the JSON's `area`, and by the mask's pixels where that is missing; sets"
+    " that the suite converts have the mask's pixels there, other sources their own definition."
+)
 
 
 def data_report(prepared: Prepared) -> dict:
@@ -30,8 +34,13 @@ def data_report(prepared: Prepared) -> dict:
 
     Where the lint finds errors, the description stops there for that split: its counts are null, and so are the
     shares. Raises nothing.
+
+    area_definition, and per split `area`: which area the numbers are taken by, and how many instances' differ from the
+    pixels of their masks, how many of these fall into another size class, and by how many px on average over all.
+    published, per split, and published_together: what `reprolib.data.published.compare` finds, None where the card
+    publishes nothing; published_text: the same in lines. What is compared are `published.counts_of`, with crowds.
     """
-    splits = {}
+    splits, counts = {}, {}
     for name, split in prepared.splits.items():
         found = lint(split.annotations, split.images)
         entry = {
@@ -43,18 +52,31 @@ def data_report(prepared: Prepared) -> dict:
             "crowds": None,
             "classes": None,
             "size_classes": None,
+            "area": None,
+            "published": None,
             "foreground": None,
             **dict.fromkeys(BY_RATIO),
         }
         if not found.errors:
-            entry |= _describe(read_document(split.annotations))
+            document = read_document(split.annotations)
+            entry |= _describe(document)
             entry["fingerprint"] = fingerprint(split.annotations, split.images)
+            counts[name] = published.counts_of(document)
+            if of_card := published.card_split(prepared.card, name, split.annotations):
+                entry["published"] = published.compare(prepared.card.splits[of_card], counts[name])
         splits[name] = entry
+    compared = {name: splits[name]["published"] for name in counts}
+    both = next((name for name in published.TOGETHER if name in prepared.card.splits), None)
+    if both and len(counts) == len(splits):
+        compared["together"] = published.compare(prepared.card.splits[both], published.sum_of(counts.values()))
     together = json.dumps({name: entry["fingerprint"] for name, entry in splits.items()}, sort_keys=True)
     return {
         "name": prepared.name,
         "title": prepared.card.title,
         "licence": prepared.card.licence,
+        "area_definition": AREA,
+        "published_together": compared.get("together"),
+        "published_text": published.lines(compared),
         "fingerprint": hashlib.sha256(together.encode()).hexdigest(),
         **{share: _shares([entry[count] for entry in splits.values()]) for count, share in BY_RATIO.items()},
         "splits": splits,
@@ -84,6 +106,7 @@ def _describe(document: dict) -> dict:
     instances, sizes, crowds = Counter(dict.fromkeys(names.values(), 0)), Counter(), 0
     rles: dict[int, list] = {image["id"]: [] for image in document["images"]}
     stated = dict.fromkeys(rles, 0.0)  # sum of the JSON's areas
+    other, other_class, excess = 0, 0, 0.0  # of the JSON's area against the mask's pixels
     pixels_of = {image["id"]: (image["height"], image["width"]) for image in document["images"]}
     for annotation in document["annotations"]:
         if annotation.get("iscrowd"):
@@ -91,11 +114,14 @@ def _describe(document: dict) -> dict:
             continue
         height, width = pixels_of[annotation["image_id"]]
         rle, _ = masks.to_rle(annotation["segmentation"], height=height, width=width)
-        if rle is None or not (area := float(masks.areas([rle])[0])):
+        if rle is None or not (pixels := float(masks.areas([rle])[0])):
             continue
         rles[annotation["image_id"]].append(rle)
         instances[names[annotation["category_id"]]] += 1
-        area = area if annotation.get("area") is None else annotation["area"]
+        area = pixels if annotation.get("area") is None else annotation["area"]
+        other += area != pixels
+        other_class += size_class(area) != size_class(pixels)
+        excess += area - pixels
         stated[annotation["image_id"]] += area
         sizes[size_class(area)] += 1
     covered = {number: masks.count_foreground(group) for number, group in rles.items()}
@@ -106,6 +132,11 @@ def _describe(document: dict) -> dict:
         "crowds": crowds,
         "classes": dict(instances),
         "size_classes": {name: sizes[name] for name in SIZE_CLASSES},
+        "area": {
+            "other_than_mask": other,
+            "other_size_class": other_class,
+            "mean_excess": excess / max(1, instances.total()),
+        },
         "foreground": sum(covered.values()) / sum(whole.values()),
         "images_by_foreground_ratio": count_by_band(covered[number] / whole[number] for number in whole),
         "images_by_foreground_ratio_by_area": count_by_band(stated[number] / whole[number] for number in whole),

@@ -17,6 +17,7 @@ from reprolib.data import bbbc038
 from reprolib.data.archives import checked_members, open_zip
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
+from reprolib.evaluation.coco import evaluate
 
 
 def png(pixels) -> bytes:
@@ -241,3 +242,12 @@ def test_the_original_annotations_are_a_set_of_their_own(tmp_path, members, monk
     with pytest.raises(DataError, match="expected 4 and 6; these are the original annotations, set the option annot"):
         bbbc038.convert(path, tmp_path / "made", contents=replace(contents, images=4))
     assert bbbc038.corrected().manifest != bbbc038.original().manifest
+
+
+def test_ground_truth_scores_exactly_100(tmp_path, members):
+    bbbc038.convert(write_zip(tmp_path / "x.zip", members), tmp_path / "made", contents=contents_of(members))
+    for split in ("train", "val"):
+        truth = json.loads((tmp_path / "made" / "annotations" / f"{split}.json").read_text())
+        for iou_type in ("segm", "bbox"):
+            scores = evaluate(truth, [a | {"score": 0.9} for a in truth["annotations"]], iou_type, max_detections=400)
+            assert scores[f"{iou_type}/AP"] == scores[f"{iou_type}/AR400"] == 100.0

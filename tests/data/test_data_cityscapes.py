@@ -16,6 +16,7 @@ from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
 from reprolib.data.lint import lint
+from reprolib.evaluation.coco import evaluate
 
 HEIGHT, WIDTH = 12, 20
 SPLITS = {"train": 2, "val": 1}
@@ -157,3 +158,20 @@ def test_the_source_is_never_replaced(source, inside):
     with pytest.raises(DataError, match=r"lies in .* where the annotations go"):
         converted(source, source / inside)
     assert sorted(source.rglob("*")) == before
+
+
+def test_ground_truth_scores_exactly_100(source, tmp_path):
+    """Each image twice: of a class with one object, COCO's code makes a precision of 1 - 2^-52."""
+    for folder, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_instanceIds")):
+        for name in SCENES:
+            path = source / folder / f"{name}_{ending}.png"
+            copy = source / folder / name.split("/")[0] / "zurich" / f"{path.parent.name}{path.name}"
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    cityscapes.convert(source, tmp_path / "made", classes=EIGHT, images={"train": 4, "val": 2})
+    for split in SPLITS:
+        truth = json.loads((tmp_path / "made" / "annotations" / f"{split}.json").read_text())
+        found = [a | {"score": 0.9} for a in truth["annotations"] if not a["iscrowd"]]
+        for iou_type in ("segm", "bbox"):
+            scores = evaluate(truth, found, iou_type)
+            assert scores[f"{iou_type}/AP"] == scores[f"{iou_type}/AR100"] == 100.0

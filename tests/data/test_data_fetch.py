@@ -77,6 +77,16 @@ def test_a_given_file_is_checked_where_it_is_and_not_fetched(server, card, tmp_p
         gather(card, tmp_path / "kept", given=given_files(card, str(mine)))
 
 
+def test_a_given_archive_whose_contents_are_checked_may_be_another_one(card, tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 of the same files")
+    checked = replace(card, files=(replace(card.files[0], contents_checked=True),))
+    given = given_files(checked, str(tmp_path / "a.zip"))
+    assert gather(checked, tmp_path / "kept", given=given) == {"a.zip": tmp_path / "a.zip"}
+    (tmp_path / "a.zip").write_bytes(b"Rar!\x1a\x07")
+    with pytest.raises(DataError, match="a RAR archive"):
+        gather(checked, tmp_path / "kept", given=given)
+
+
 def test_a_given_url_is_held_to_the_same_checksum(server, card, tmp_path):
     server.files["/elsewhere.zip"] = CONTENT
     given = given_files(card, [f"{server.base}/elsewhere.zip"])

@@ -17,6 +17,7 @@ from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
 from reprolib.data.lint import lint
+from reprolib.evaluation.coco import evaluate
 
 NAMES = ("001.jpg", "002.jpg", "003.jpg")
 WIDTH, HEIGHT = 40, 30
@@ -276,3 +277,15 @@ def test_by_name_from_the_published_urls(tmp_path, folder, archive, contents, mo
         (labels.urls, {"sha256": labels.sha256, "md5": labels.md5, "size": labels.bytes}),
     ]
     assert prepared.splits["val"].annotations.is_file()
+
+
+def test_ground_truth_scores_exactly_100(tmp_path, folder, contents):
+    nwpu_vhr10.convert(folder, tmp_path / "made", contents=contents)
+    train, val = (
+        json.loads((tmp_path / "made" / "annotations" / "own" / f"{side}.json").read_text())
+        for side in ("train", "val")
+    )
+    truth = train | {field: train[field] + val[field] for field in ("images", "annotations")}
+    for iou_type in ("segm", "bbox"):
+        scores = evaluate(truth, [a | {"score": 0.9} for a in truth["annotations"]], iou_type)
+        assert scores[f"{iou_type}/AP"] == scores[f"{iou_type}/AR100"] == 100.0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from reprolib.data.catalog import prepare
+from reprolib.data import published
+from reprolib.data.catalog import Split, prepare
 from reprolib.data.foreground import count_by_band
 from reprolib.data.report import data_report
 
@@ -94,3 +97,79 @@ def test_broken_splits_are_reported_not_raised(make_set, document):
     assert found["splits"]["train"]["instances"] is None and found["splits"]["train"]["fingerprint"] is None
     assert found["splits"]["train"]["images_by_foreground_ratio"] is None and found["foreground_ratio_share"] is None
     assert "refers to no image" in found["splits"]["train"]["lint_text"]
+
+
+def test_counts_beside_the_published_ones(make_set, document):
+    both = prepared(*make_set(document))
+    assert data_report(both)["published_text"] == ["no counts are published of this set"]
+    card = replace(
+        both.card,
+        splits={
+            "train": {"images": 3, "instances": 5, "plane": 2, "boat": 1},
+            "test": {"images": 2},
+            "all": {"images": 6, "instances": 8, "ship": 4},
+        },
+    )
+    found = data_report(replace(both, card=card))
+    assert found["published_text"] == [
+        "train: images 3, as published",
+        "train: instances 4, differs by -1 from the 5 published",  # with the crowd
+        "train: plane 2, as published",
+        "train: boat 1 published, no such class in this set",
+        "val: no counts are published",
+        "together: images 6, as published",
+        "together: instances 8, as published",
+        "together: ship 4, as published",
+    ]
+    assert found["splits"]["train"]["published"]["instances"] == {"published": 5, "found": 4, "difference": -1}
+    assert found["splits"]["train"]["published"]["boat"] == {"published": 1, "found": None, "difference": None}
+    assert found["splits"]["val"]["published"] is None
+    assert found["published_together"]["images"] == {"published": 6, "found": 6, "difference": 0}
+    assert found["fingerprint"] == data_report(both)["fingerprint"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_broken_split_is_not_compared(make_set, document):
+    whole = make_set(document)
+    document["annotations"][0]["image_id"] = 55
+    broken = make_set(document, name="broken")
+    both = prepared(*whole)
+    both = replace(both, splits=both.splits | {"val": Split(images=broken.images, annotations=broken.annotations)})
+    found = data_report(replace(both, card=replace(both.card, splits={"val": {"images": 3}, "all": {"images": 6}})))
+    assert found["splits"]["val"]["published"] is None and found["published_together"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "expected"),
+    [
+        ("x/annotations/train.json", "train", "train"),
+        ("x/annotations/official/test.json", "val", "test"),
+        ("x/annotations/official/train.json", "train", "train"),
+        ("x/annotations/own/val.json", "val", "own val"),
+        ("x/annotations/scenes/test.json", "val", None),  # `test` is the official one
+        ("coco/annotations/instances_val2017.json", "train", "train"),
+        ("lvis/lvis_v1_val.json", "val", None),
+    ],
+)
+def test_names_of_splits_in_a_card(make_set, document, path, name, expected):
+    splits = {"train": {"images": 1}, "test": {"images": 1}, "own val": {"images": 1}}
+    card = replace(prepared(*make_set(document)).card, splits=splits)
+    assert published.card_split(card, name, Path(path)) == expected
+
+
+def test_tiles_are_compared_by_what_was_cut(document):
+    source = {"images": 1, "instances": 2, "classes": {"ship": 2}}
+    assert published.counts_of(document)["classes"] == {"plane": 2, "ship": 2}
+    assert published.counts_of(document | {"info": {"source": source}}) == source
+    assert published.counts_of(document | {"info": {"source": "a page"}})["images"] == 3
+    together = published.sum_of([source, {"images": 4, "instances": 1, "classes": {"plane": 1, "ship": 0}}])
+    assert together == {"images": 5, "instances": 3, "classes": {"ship": 2, "plane": 1}}
+
+
+def test_area_beside_the_pixels_of_the_masks(make_set, document):
+    """Of three instances, the first's 121 px are 21 too many; another, made large, falls into another size class."""
+    found = data_report(prepared(*make_set(document)))["splits"]["train"]["area"]
+    assert found == {"other_than_mask": 1, "other_size_class": 0, "mean_excess": 7.0}
+    document["annotations"][3]["area"] = 1024
+    found = data_report(prepared(*make_set(document, name="large")))["splits"]["train"]["area"]
+    assert found == {"other_than_mask": 2, "other_size_class": 1, "mean_excess": pytest.approx((21 + 904) / 3)}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import shutil
+import tarfile
 import zipfile
 from dataclasses import replace
 
 import pytest
 
-from reprolib.data import listing
+from reprolib.data import hrsid, isaid, listing, ssdd
 from reprolib.data.card import File
 from reprolib.data.cards import CARDS
 from reprolib.data.catalog import find, prepare
@@ -53,6 +53,9 @@ def small(server, monkeypatch):
     for module in (coco, lvis, listing):
         monkeypatch.setattr(module, "CARDS", cards)
     monkeypatch.setattr(coco, "COUNTS", {"train2017": 3, "val2017": 1})
+    checked = []
+    monkeypatch.setattr(lvis.lvis, "check", lambda annotations, images, folder, contents: checked.append(folder))
+    monkeypatch.setattr(lvis.lvis, "is_checked", lambda annotations, images, folder, contents: folder in checked)
     return server
 
 
@@ -158,47 +161,91 @@ def test_lvis_from_archives_of_both(small, tmp_path):
     assert prepare("lvis", {"from_archive": [str(mine)]}, root=tmp_path / "data").splits and small.requests == []
 
 
-@pytest.mark.parametrize(
-    ("train", "val", "images"),
-    [
-        ("annotations/instances_train2017.json", "annotations/instances_val2017.json", "{}2017"),
-        ("annotations/train.json", "annotations/val.json", "images"),
-        ("train/_annotations.coco.json", "valid/_annotations.coco.json", "beside"),
-        ("train.json", "val.json", "images/{}"),
-        ("train.json", "val.json", ""),
-    ],
-)
-def test_custom_folders_of_usual_layouts(tmp_path, train, val, images):
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "annotations/captions_train2017.json").touch()
-    if "instances" not in train:
-        (tmp_path / "annotations/captions_train2017.json").unlink()
-    for split, name in (("train", train), ("val", val)):
-        annotations = tmp_path / name
-        folder = annotations.parent if images == "beside" else tmp_path / images.format(split)
-        for place in (annotations.parent, folder):
-            place.mkdir(parents=True, exist_ok=True)
-        (folder / f"{split}.jpg").touch()
-        document = {"images": [{"id": 1, "file_name": f"{split}.jpg"}], "annotations": [], "categories": []}
-        annotations.write_text(json.dumps(document))
-    prepared = prepare("custom", {"from_dir": str(tmp_path)}, root=tmp_path / "data")
-    for split, name in (("train", train), ("val", val)):
-        assert prepared.splits[split].annotations == tmp_path / name
-        assert (prepared.splits[split].images / f"{split}.jpg").is_file()
-    assert not (tmp_path / "data").exists()
+@pytest.fixture
+def ships(tmp_path, monkeypatch):
+    """SSDD and HRSID whose conversion only notes what it is given, and archives of one image each."""
+    converted = []
+    for module in (hrsid, ssdd):
+
+        def convert(source, folder, *, contents, **more):
+            converted.append((source, folder, more))
+            folder.mkdir(exist_ok=True)
+
+        monkeypatch.setattr(module, "convert", convert)
+        monkeypatch.setattr(module, "is_prepared", lambda source, folder, contents: folder.is_dir())
+        monkeypatch.setattr(module, "images_folder", lambda source: source / "JPEGImages")
+    (tmp_path / "HRSID_JPG.zip").write_bytes(zipped({"JPEGImages/a.jpg": b"jpeg"}))
+    (tmp_path / "Official-SSDD-OPEN.zip").write_bytes(zipped({"JPEGImages/a.jpg": b"jpeg"}))
+    return converted
 
 
-def test_custom_folders_that_cannot_be_read_off(tmp_path):
-    with pytest.raises(DataError, match=r"one JSON with 'train' in its name is needed, found none.*train_images: PATH"):
-        prepare("custom", {"from_dir": str(tmp_path)})
-    document = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [], "categories": []}
-    for name in ("train.json", "train_2.json"):
-        (tmp_path / name).write_text(json.dumps(document))
-    with pytest.raises(DataError, match=r"found .*train\.json, .*train_2\.json"):
-        prepare("custom", {"from_dir": str(tmp_path)})
-    (tmp_path / "train_2.json").unlink()
-    with pytest.raises(DataError, match=r"its first image, a\.jpg, is in none"):
-        prepare("custom", {"from_dir": str(tmp_path)})
+def test_hrsid_is_unpacked_once_and_converted(ships, tmp_path, capsys):
+    root = tmp_path / "data"
+    prepared = prepare("hrsid", {"from_archive": str(tmp_path / "HRSID_JPG.zip")}, root=root)
+    assert (prepared.splits["val"].images / "a.jpg").is_file()
+    assert prepared.splits["val"].annotations == root / "hrsid_coco/annotations/official/test.json"
+    assert "this copy is unverified" in capsys.readouterr().out
+    shutil.rmtree(root / "hrsid_coco")  # as after a new version of the conversion
+    other = prepare("hrsid", {"split": "scenes"}, root=root)
+    assert other.splits["train"].annotations == root / "hrsid_coco/annotations/scenes/train.json"
+    assert ships == [(root / "hrsid", root / "hrsid_coco", {})] * 2
+
+
+def test_hrsid_from_a_folder_that_is_there_and_one_that_is_gone(ships, tmp_path):
+    root, mine = tmp_path / "data", tmp_path / "mine"
+    (mine / "JPEGImages").mkdir(parents=True)
+    prepare("hrsid", {"from_dir": str(mine)}, root=root)
+    assert (root / "hrsid").resolve() == mine and prepare("hrsid", {}, root=root)
+    shutil.rmtree(mine)
+    assert find("hrsid", {}, root=root) is None
+    prepare("hrsid", {"from_archive": str(tmp_path / "HRSID_JPG.zip")}, root=root)
+    assert (root / "hrsid/JPEGImages/a.jpg").is_file() and not (root / "hrsid").is_symlink()
+
+
+def test_ssdd_has_two_label_sets(ships, tmp_path, monkeypatch):
+    root, mine = tmp_path / "data", tmp_path / "mine"
+    mine.mkdir()
+    prepare("ssdd", {"from_dir": str(mine)}, root=root)
+    (root / "downloads/ssdd").mkdir(parents=True)
+    (root / "downloads/ssdd/SSDD.json").write_text("{}")
+    with pytest.raises(DataError, match=r"SSDD\.json: 2 bytes, expected 1780546"):
+        prepare("ssdd", {"labels": "hq_isnet"}, root=root)
+    assert [folder.name for _, folder, _ in ships] == ["ssdd_coco"]
+    with pytest.raises(DataError, match="which file is it"):
+        prepare("ssdd", {"from_archive": str(tmp_path / "Official-SSDD-OPEN.zip")}, root=tmp_path / "other")
+
+
+def test_isaid_comes_in_four_archives_some_with_archives_in_them(tmp_path, monkeypatch):
+    seen = {}
+
+    def convert(source, folder, *, contents):
+        seen.update({path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*.png")})
+        folder.mkdir()
+
+    monkeypatch.setattr(isaid, "convert", convert)
+    monkeypatch.setattr(isaid, "is_prepared", lambda source, folder, contents: folder.is_dir())
+    monkeypatch.setattr("reprolib.data.fetch.check_published", lambda path, file: None)
+    masks = zipped({"images/P0000_instance_id_RGB.png": b"ids"})
+    inside = {
+        "isaid_annotations_train": {"train/Instance_masks/images.zip": masks},
+        "isaid_annotations_val": {"./val/Semantic_masks/images/P0003_instance_color_RGB.png": b"colours"},
+        "dotav1.0_images_train": {"train/images/P0000.png": b"image"},
+        "dotav1.0_images_val": {"val/images/P0003.png": b"image"},
+    }
+    for name, files in inside.items():
+        with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz") as archive:
+            for member, content in files.items():
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    prepared = prepare("isaid", {"from_archive": [str(tmp_path)]}, root=tmp_path / "data")
+    assert set(seen) == {
+        "train/Instance_masks/images/P0000_instance_id_RGB.png",
+        "val/Semantic_masks/images/P0003_instance_color_RGB.png",
+        "train/images/P0000.png",
+        "val/images/P0003.png",
+    }
+    assert prepared.splits["val"].images == tmp_path / "data/isaid_coco/images/val"
 
 
 def test_the_list_says_what_is_here(small, tmp_path):

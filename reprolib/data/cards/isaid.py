@@ -73,7 +73,10 @@ CARD = Card(
         "Semantic_masks}, by `--from-dir`. Not the ready-made iSAID_{train,val}.json: their category ids differ from"
         " each other and they lack sizes."
     ),
-    notes=("the devkit evaluates with 1000 detections and its own size classes; COCO's give other numbers",),
+    notes=(
+        "prepared as tiles of 800 px: published counts are of whole images, an object cut by tiles counts in each",
+        "the devkit evaluates with 1000 detections and its own size classes; COCO's give other numbers",
+    ),
     unverified=(
         "the labels' mirror: no checksum is published, and the official label archives were not compared with it",
         "655,451 instances over all three splits are the publication's; those of test are withheld",

@@ -21,6 +21,7 @@ CARD = Card(
             ),
             about_bytes=75_000_000,
             md5="6add6751469c12dd8c8d6223064c6c4d",
+            contents_checked=True,
         ),
         File(
             name="annotations.json",

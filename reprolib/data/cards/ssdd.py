@@ -12,7 +12,18 @@ CARD = Card(
     size="about 1.04 GB archive (RAR)",
     home="https://github.com/TianwenZhang0825/Official-SSDD",
     citation="Zhang et al., SAR Ship Detection Dataset (SSDD): Official Release, Remote Sensing 2021, 13(18), 3690",
-    files=(File(name="Official-SSDD-OPEN.rar", drive="1glNJUGotrbEyk43twwB9556AdngJsynZ", about_bytes=1_040_000_000),),
+    files=(
+        File(name="Official-SSDD-OPEN.rar", drive="1glNJUGotrbEyk43twwB9556AdngJsynZ", about_bytes=1_040_000_000),
+        File(  # the labels `hq_isnet`
+            name="SSDD.json",
+            url=(
+                "https://raw.githubusercontent.com/chaozhong2010/VHR-10_dataset_coco/"
+                "ce0ba0f5f6a0737031f1cbe05e785ddd5ef05bd7/SSDD.json"
+            ),
+            bytes=1_780_546,
+            sha256="a49482ff100d356bf06b52c86ff5f9aec0236d60577032dbb1da418b78ec327b",
+        ),
+    ),
     unpacked_bytes=1_600_000_000,
     splits={
         "all": {"images": 1_160, "instances": 2_587},
@@ -33,5 +44,9 @@ CARD = Card(
         "the older SSDD.json has 2,586 ships and no official split; random 928/232 splits of it are about too",
         "some archives unpack to a doubled Official-SSDD-OPEN/Official-SSDD-OPEN/",
     ),
-    unverified=("size of the archive: second-hand", "no licence is stated for the data"),
+    unverified=(
+        "size of the archive: second-hand",
+        "that SSDD.json's address, made of repository and commit, answers",
+        "no licence is stated for the data",
+    ),
 )
