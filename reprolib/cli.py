@@ -66,6 +66,11 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
         added.add_argument("experiment")
         added.add_argument("--seed", type=int, default=0)
         added.add_argument("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one")
+    added = verb("export", _export, "an evaluated run's detections as a benchmark takes them")
+    added.add_argument("identity", metavar="RUN", help="<experiment>-<seed>, as `reprolib plan` lists them")
+    added.add_argument("--format", help="coco, lvis, cityscapes, isaid or bbbc038; by default the data set's own")
+    added.add_argument("--out", default=".", metavar="PATH", help="the file, or a folder to put it in; by default here")
+    added.add_argument("--min-score", type=float, help="leave lower scores out; by default of bbbc038 0.5, else 0")
     added = verb("segment", _segment, "masks of given boxes on an image, by a trained run: a picture and COCO JSON")
     added.add_argument("image", metavar="IMAGE")
     added.add_argument(
@@ -192,9 +197,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     data = data_fingerprint(profile, run.dataset)
     plan = evaluate_plan(run, data_fingerprint=data)
     record = evaluate_run(run, fingerprint=plan["fingerprint"], data_fingerprint=data, device=options.device)
-    for name, value in record["metrics"].items():
-        if name.count("/") == 1 or name.startswith("oracle/"):
-            print(f"{name:12} {'n/a' if value is None else f'{value:.2f}'}")
+    said = record["protocol"]
+    limit = said["max_detections"] or "all"
+    print(f"protocol {said['name']} ({said['version']}), area {said['area']}, {limit} detections")
+    shown = {k: value for k, value in record["metrics"].items() if k.count("/") == 1 or k.startswith("oracle/")}
+    for name, value in shown.items():
+        print(f"{name:{max(map(len, shown))}} {'n/a' if value is None else f'{value:.2f}'}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from reprolib.plan import run_by_id
+    from reprolib.runs.export import export_run
+
+    run = run_by_id(load_profile(options.profile), options.identity)
+    print(export_run(run, options.out, format=options.format, min_score=options.min_score))
 
 
 def _segment(options: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """params.yaml: what it says is what runs, and what it cannot say is refused by file and field."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from reprolib.data.cards import CARDS
 from reprolib.experiment import Experiment, rows
 from reprolib.papers.catalog import all_experiments, all_tables, papers
 from reprolib.params import ParamsError, Schedule, load_profile, resolve
-from reprolib.plan import experiment_by_id, run_by_id, table_by_id
+from reprolib.plan import evaluate_plan, experiment_by_id, run_by_id, table_by_id, train_plan
 
 ROOT = Path(__file__).parent.parent
 PARAMS = ROOT / "params.yaml"
@@ -125,6 +126,19 @@ def test_changes_of_scale_for_a_schedule_go_before_those_for_its_data_set(tmp_pa
     wrong = changed(tmp_path, lambda d: d["profiles"]["demo"].update(scale_for={"seanet": {"chanels": 1}}))
     with pytest.raises(ParamsError, match=r"scale_for\.seanet has unknown fields \['chanels'\]"):
         resolve(load_profile("demo", path=wrong), experiment_by_id("coco-seanet_r101-seanet"), 0)
+
+
+def test_whose_area_is_json_or_mask_and_evaluation_alone_depends_on_it():
+    demo = load_profile("demo", path=PARAMS)
+    experiment = experiment_by_id(demo.experiments[0])
+    plans = {}
+    for area in ("json", "mask"):
+        run = resolve(dataclasses.replace(demo, area=area), experiment, 0)
+        plans[area] = [plan(run, data_fingerprint="x")["fingerprint"] for plan in (train_plan, evaluate_plan)]
+    assert plans["json"][0] == plans["mask"][0] and plans["json"][1] != plans["mask"][1]
+    assert resolve(demo, experiment, 0).area == "json"
+    with pytest.raises(ParamsError, match="area must be json or mask, not 'box'"):
+        resolve(dataclasses.replace(demo, area="box"), experiment, 0)
 
 
 def test_lookups_suggest_the_nearest_name():

@@ -14,6 +14,7 @@ other numbers.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import warnings
@@ -93,8 +94,9 @@ class _Files:
 
 
 def is_prepared(source: Path, folder: Path, *, contents: Contents) -> bool:
-    """Whether `folder` holds the tiles of `source`, as this version writes them; tiles are not counted."""
-    return is_whole(folder, _made(source, contents))
+    """Whether `folder` holds the set's tiles, as this version writes them; tiles are not counted. `source` may be gone
+    or elsewhere by now: unlike sets whose images are read where they are, the tiles are all that is needed."""
+    return is_whole(folder, _made(contents))
 
 
 def convert(source: Path, folder: Path, *, contents: Contents) -> None:
@@ -106,7 +108,7 @@ def convert(source: Path, folder: Path, *, contents: Contents) -> None:
     counts images and instances before the tiling, in `source`. Raises DataError for images that are missing,
     unreadable or of unequal sizes, for colours of no class, and for less disk space than the tiles take.
     """
-    with making(folder, _made(source, contents), source=source, resume=True) as part:
+    with making(folder, _made(contents), source=source, resume=True) as part:
         found = {split: _files(source / split, count) for split, count in contents.images.items()}
         to_do = [
             (files, part / "images" / split, part / "records" / split / f"{stem}.json")
@@ -127,14 +129,16 @@ def convert(source: Path, folder: Path, *, contents: Contents) -> None:
     shutil.rmtree(folder / "records")
 
 
-def _made(source: Path, contents: Contents) -> dict[str, object]:
-    return {"version": VERSION, "source": str(source.resolve()), "images": dict(contents.images)}
+def _made(contents: Contents) -> dict[str, object]:
+    return {"version": VERSION, "images": dict(contents.images)}
 
 
 def _files(folder: Path, count: int) -> dict[str, _Files]:
     """By stem, in ascending order, without those that are skipped."""
     places: dict[str, Path] = {}
-    for path in sorted(folder.rglob("P*.png")):
+    # `rglob` would not follow links to folders, which is how large sets are often put together.
+    walked = (Path(place) / name for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    for path in sorted(walked):
         if FILE.fullmatch(path.name) and places.setdefault(path.name, path) != path:
             raise DataError(f"{folder}: holds both {places[path.name]} and {path}; keep one copy of the set")
     stems = sorted(match[1] for name in places if (match := FILE.fullmatch(name)) and not match[2])

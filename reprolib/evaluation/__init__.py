@@ -1,1 +1,1 @@
-"""COCO metrics, cost and the record of a run."""
+"""Metrics by each benchmark's rules, submissions, cost and the record of a run."""

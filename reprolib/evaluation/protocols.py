@@ -134,7 +134,12 @@ def score(
     if protocol.rules != "lvis":
         metrics |= evaluate_boundary(ground_truth, detections, max_detections=limit)
     metrics |= evaluate_trimap(ground_truth, detections, max_detections=limit)
-    said = {"name": protocol.name, "version": version(protocol), "area": area, "max_detections": limit}
+    said = {
+        "name": protocol.name,
+        "version": version(protocol),
+        "area": area,
+        "max_detections": None if official else limit,
+    }
     return Scores(metrics=metrics, curves=curves, said=said)
 
 

@@ -76,7 +76,11 @@ RECORD_SCHEMA: Mapping[str, object] = _object(
         name=_field("string", "coco, bbbc038, isaid, lvis or cityscapes"),
         version=_field("string", "the package whose matching decides the numbers, with its version"),
         area=_field("string", "whose area makes an object small, medium or large: json (the annotation's) or mask"),
-        max_detections=_field("integer", "how many count, of an image and class (lvis: of an image)", minimum=1),
+        max_detections=_field(
+            ["integer", "null"],
+            "how many count, of an image and class (lvis: of an image); null: all, of cityscapes' masks",
+            minimum=1,
+        ),
     ),
     metrics=_mapping(
         "in percent; null where the ground truth has no such object. bbox/..., segm/...: <metric>[/<class>] by the"

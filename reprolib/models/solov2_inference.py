@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from reprolib.models.detections import DetectionRule
@@ -32,9 +31,9 @@ def image_detections(
     score = cells.categories[cell, label]
     used, cell = cell.unique(return_inverse=True)  # a cell with two classes has one mask
     masks = dynamic_masks(cells.kernels[used], cells.mask_feature).float().sigmoid_()
-    inside = masks.flatten(1) > 0.5
+    inside = (masks > 0.5).flatten(1).float()  # booleans would be summed as integers of eight bytes
     areas = inside.sum(1)
-    quality = F.threshold(masks.flatten(1), 0.5, 0).sum(1) / areas.clamp(min=1)
+    quality = (masks.flatten(1) * inside).sum(1) / areas.clamp(min=1)
     large = areas > noise[used]
 
     score = score * quality[cell]

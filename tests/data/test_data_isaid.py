@@ -245,6 +245,16 @@ def test_an_interrupted_conversion_goes_on(source, tmp_path, monkeypatch):
     assert listings[0] == listings[1] and len(listings[0]) == 9 + 2 + 1
 
 
+def test_images_may_be_links_and_go_once_they_are_cut(source, tmp_path):
+    (source / "train/images").rename(tmp_path / "DOTA")
+    (source / "train/images").symlink_to(tmp_path / "DOTA")
+    isaid.convert(source, tmp_path / "made", contents=CONTENTS)
+    source.rename(tmp_path / "elsewhere")
+    assert isaid.is_prepared(source, tmp_path / "made", contents=CONTENTS)
+    (tmp_path / "made/annotations/val.json").write_text("{}")
+    assert not isaid.is_prepared(source, tmp_path / "made", contents=CONTENTS)
+
+
 def test_other_counts_are_said(source, tmp_path, capsys):
     contents = isaid.Contents(images=CONTENTS.images, tiles={"train": 7, "val": 4}, instances={"train": 2, "val": 2})
     isaid.convert(source, tmp_path / "made", contents=contents)

@@ -1,4 +1,4 @@
-"""Hand-computed cases; equality with cityscapesScripts on generated files of the published layout."""
+"""Hand-computed cases; equality with cityscapesScripts, which reads our export, on generated files of its layout."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import importlib.util
 import json
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from reprolib.data import cityscapes as converter
 from reprolib.data.cards import CARDS
 from reprolib.evaluation.cityscapes import evaluate_cityscapes, read_void
 from reprolib.evaluation.coco_inputs import EvaluationError
+from reprolib.evaluation.export import export
 
 HEIGHT, WIDTH = 60, 90
 CLASSES = CARDS["cityscapes"].classes
@@ -173,19 +175,12 @@ def official(monkeypatch, tmp_path):
     return evaluate
 
 
-def submission(folder, images, detections):
-    """A text file per image and a PNG per detection, as the benchmark asks for; the text files."""
+def submission(folder, document, detections):
+    """Our export, unpacked; the text files in the order of the images."""
     folder.mkdir()
-    texts = []
-    for image in images:
-        lines = []
-        for number, one in enumerate(d for d in detections if d["image_id"] == image["id"]):
-            name = f"{image['id']}_{number}.png"
-            Image.fromarray(pycocotools_mask.decode(one["segmentation"]) * 255).save(folder / name)
-            lines.append(f"{name} {one['category_id']} {one['score']!r}\n")
-        texts.append(folder / f"{image['id']}.txt")
-        texts[-1].write_text("".join(lines))
-    return texts
+    with zipfile.ZipFile(export("cityscapes", document, detections, folder.with_suffix(".zip"), name="run")) as archive:
+        archive.extractall(folder)
+    return sorted(folder.glob("*.txt"))
 
 
 def random_scene(rng):
@@ -218,7 +213,7 @@ def test_equal_to_cityscapes_scripts(official, dataset, seed, tmp_path):
     results = random_detections(rng, document)
     ours = evaluate_cityscapes(document, results, void=read_void(images, document))
     ids = sorted((images.parents[1] / "gtFine/val").glob("*/*"))
-    theirs = official(submission(tmp_path / "results", document["images"], results), ids)
+    theirs = official(submission(tmp_path / "results", document, results), ids)
     expected = {"AP": theirs["allAp"], "AP50": theirs["allAp50%"]}
     for name, values in theirs["classes"].items():
         expected |= {f"AP/{name}": values["ap"], f"AP50/{name}": values["ap50%"]}

@@ -11,7 +11,7 @@ from pycocotools import mask as pycocotools_mask
 
 from reprolib.data.cards import CARDS
 from reprolib.evaluation.coco_inputs import EvaluationError
-from reprolib.evaluation.protocols import PROTOCOLS, check, find_protocol, score
+from reprolib.evaluation.protocols import PROTOCOLS, check, find_protocol, score, version
 
 HEIGHT, WIDTH = 160, 200
 # Object of class person, one of class car per image, and a group of cars.
@@ -73,7 +73,13 @@ def test_ground_truth_fed_back_is_perfect(protocol, truth, area):
     assert ("boundary/AP" in scores.metrics) == (protocol.rules != "lvis")
     assert np.array(scores.curves["segm/50"]) == pytest.approx(np.ones(101))
     json.dumps(dict(scores.said), allow_nan=False)
-    assert (scores.said["name"], scores.said["area"]) == (protocol.name, area)
+    limit = None if protocol.rules == "cityscapes" else protocol.limit(100)
+    assert scores.said == {
+        "name": protocol.name,
+        "version": version(protocol),
+        "area": area,
+        "max_detections": limit,
+    }
 
 
 def test_metrics_are_those_that_the_publications_print(truth):

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from reprolib.models import mask_resize
 from reprolib.models.mask_resize import mask_boxes, rescale_masks, sample_masks
 
 
@@ -42,6 +43,19 @@ def test_masks_are_resized_at_once_without_an_image_size(size):
     differs = rescale_masks(masks, size) != (wanted > 0.5)
     assert not (differs & ((wanted - 0.5).abs() > 1e-5)).any()
     assert rescale_masks(masks[:0], size).shape == (0, *size)
+
+
+@pytest.mark.parametrize("together", [1, 10**4, 10**9])
+def test_a_gpu_computes_the_same_masks_all_at_once(monkeypatch, together):
+    """At exactly 0.5, where rounding decides, and a few masks at a time too."""
+    masks = blobs(12, 12, 16)
+    masks[4:6] = masks[4:6].clamp(max=0.5)
+    wanted = rescale_masks(masks, (90, 101), image_size=(45, 58))
+    monkeypatch.setattr(mask_resize, "_resize_rectangles", mask_resize._resize_together)
+    monkeypatch.setattr(mask_resize, "TOGETHER", together)
+    assert wanted.any() and not wanted[4:6].any()
+    assert torch.equal(rescale_masks(masks, (90, 101), image_size=(45, 58)), wanted)
+    assert rescale_masks(masks[:0], (90, 101)).shape == (0, 90, 101)
 
 
 @pytest.mark.parametrize("size", [(12, 16), (3, 4), (7, 5), (20, 20)])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.detections import DetectionRule
-from reprolib.models.matrix_nms import class_iou, matrix_nms, points_nms
+from reprolib.models.matrix_nms import class_iou, mask_iou, matrix_nms, points_nms
 from reprolib.models.solov2_head import solov2_head
 from reprolib.models.solov2_inference import image_detections
 from reprolib.models.solov2_levels import FORMS, Level, level_maps, levels_of
@@ -256,6 +256,8 @@ def test_matrix_nms_is_that_of_two_loops():
     torch.testing.assert_close(matrix_nms(masks, labels, scores), matrix_nms_by_loops(masks, labels, scores))
     assert matrix_nms(masks[:0], labels[:0], scores[:0]).shape == (0,)
     assert class_iou(masks, labels)[0, 0] == 1
+    at_once = mask_iou(masks).masked_fill(labels[:, None] != labels, 0)  # on a GPU
+    assert torch.equal(at_once, class_iou(masks, labels))
 
 
 def decoded(cells, *, noise=2.0, **changes):

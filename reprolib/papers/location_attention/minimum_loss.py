@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reprolib.models.solov2_losses import MASK_WEIGHT, Criterion, category_loss, dice_loss, focal_loss, mean_over
-from reprolib.models.solov2_targets import Assign, Cells, Wanted
+from reprolib.models.solov2_targets import Assign, Cells, Wanted, dynamic_masks
 from reprolib.papers.location_attention.switches import Switches
 
 LEAST_AREA = 1e-6  # px; a mask of less has no centroid
@@ -47,7 +47,7 @@ def matching_losses(wanted: Wanted, cells: Cells, places: Tensor, *, switches: S
     """
     with torch.autocast(cells.mask_feature.device.type, enabled=False):
         logits, kernels, feature = (x.detach().float() for x in (cells.categories, cells.kernels, cells.mask_feature))
-        masks = torch.einsum("ne,ehw->nhw", kernels[places], feature).sigmoid()
+        masks = dynamic_masks(kernels[places], feature).sigmoid()
         mask = mask_losses(masks[:, None], wanted.masks[None], switches=switches)
         count = len(wanted.labels)
         repeated = logits[places].repeat_interleave(count, dim=0)
