@@ -18,6 +18,8 @@ def test_both_backends_agree_and_the_report_is_whole():
     for part in (report["bbox"], report["segm"]):
         assert 0 < part["AP"] < 100
         assert min(part["hotcoco"], part["pycocotools"], part["ratio"]) > 0
+    slow, fast = (report["bbox"][name] + report["segm"][name] for name in ("pycocotools", "hotcoco"))
+    assert report["ratio"] == pytest.approx(slow / fast)
     assert "600 detections" in bench_evaluation.text(report)
     json.dumps(report, allow_nan=False)
 
