@@ -289,12 +289,13 @@ def _run_prompt(arguments: argparse.Namespace) -> int:
 
 def _run_speed(arguments: argparse.Namespace) -> int:
     from reprolib import bench_speed  # it builds on this module
+    from reprolib.plan import experiment_by_id
 
     if arguments.side and arguments.image_size:
         raise ValueError("--side is a square image, --image-size one of any shape; give one of them")
     side = (arguments.side, arguments.side) if arguments.side else None
     result = bench_speed.run_speed(
-        arguments.speed,
+        [experiment_by_id(name) for name in arguments.speed] or bench_speed.timed_by_the_paper(),
         load_profile(arguments.profile),
         device=arguments.device or pick_device(),
         rounds=5 if arguments.rounds is None else arguments.rounds,

@@ -24,6 +24,7 @@ from reprolib.bench_variants import make_variant, variant_steps
 from reprolib.data.cards import CARDS
 from reprolib.data.images import read_image
 from reprolib.engine.devices import synchronise
+from reprolib.experiment import Experiment
 from reprolib.models.box_head import BoxPredictor
 from reprolib.models.input_transform import scale_boxes
 from reprolib.models.parts import PARTS, POST_PROCESSING, listening
@@ -54,7 +55,7 @@ class Timed(NamedTuple):
 
 
 def run_speed(
-    experiments: Sequence[str],
+    experiments: Sequence[Experiment],
     profile: Profile,
     *,
     device: str = "cpu",
@@ -67,7 +68,7 @@ def run_speed(
 ) -> dict:
     """Time one image's inference for several experiments' systems at a profile's scale, each also in `variants`.
 
-    experiments: ids, by default `timed_by_the_paper`. image_size: (height, width) of the image given, at which masks
+    image_size: (height, width) of the image given, at which masks
     end; by default a square of the input's short side. input_size: (short, long) side inside the networks, the same for
     all of them (YOLACT's is a square of the short one, 550 px at most); by default the first experiment's schedule's.
     variants: see `bench_variants.VARIANTS`, several of them joined by "+". weights: trained ones of the one experiment,
@@ -80,13 +81,12 @@ def run_speed(
     sizes = [*(image_size or (1, 1)), *(input_size or (1, 1))]
     if min(rounds, *sizes) < 1:
         raise ValueError(f"rounds and sizes start at 1, not {rounds=}, {image_size=}, {input_size=}")
-    names = list(dict.fromkeys(experiments or timed_by_the_paper()))
-    if bool(weights) != bool(image) or (weights and len(names) > 1):
+    if not experiments or bool(weights) != bool(image) or (weights and len(experiments) > 1):
         raise ValueError("--weights FILE goes with --image FILE and one experiment: other networks find nothing in it")
     variants = list(dict.fromkeys(variants))
     for variant in variants:
         variant_steps(variant)  # a mistyped one is refused before anything is built
-    runs = [resolve(profile, experiment_by_id(name), 0) for name in names]
+    runs = [resolve(profile, experiment, 0) for experiment in {one.id: one for one in experiments}.values()]
     short, long = input_size or (runs[0].schedule.test_size, runs[0].schedule.max_size)
     pixels = make_scene(*(image_size or (short, short)), instances=1, seed=0)[0]
     if image:
@@ -118,7 +118,7 @@ def run_speed(
         "systems": [
             described[name]
             | {"variant": variant}
-            | _summary(times[name, variant], first=times[names[0], EAGER], eager=times[name, EAGER])
+            | _summary(times[name, variant], first=times[runs[0].experiment.id, EAGER], eager=times[name, EAGER])
             | about[name, variant]
             for name, variant in models
         ],
@@ -133,9 +133,9 @@ def run_speed(
     }
 
 
-def timed_by_the_paper() -> list[str]:
-    """The experiments behind the paper's rows with a time, in its order, then ours beside them."""
-    return [*reported_fps(), *BESIDE]
+def timed_by_the_paper() -> list[Experiment]:
+    """Those behind the paper's rows with a time, in its order, then `BESIDE`."""
+    return [experiment_by_id(name) for name in (*reported_fps(), *BESIDE)]
 
 
 def reported_fps() -> dict[str, float]:

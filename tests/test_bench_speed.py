@@ -17,8 +17,9 @@ from reprolib.params import load_profile, resolve
 from reprolib.plan import experiment_by_id
 from reprolib.runs.build import build_model
 
-MASK_RCNN, SOLOV2 = "coco-mask_rcnn_r50", "coco-solov2_r50-location_attention"
-YOLACT = "coco-yolact_r101-location_attention"
+MASK_RCNN = experiment_by_id("coco-mask_rcnn_r50")
+SOLOV2 = experiment_by_id("coco-solov2_r50-location_attention")
+YOLACT = experiment_by_id("coco-yolact_r101-location_attention")
 SMALL = {"rounds": 1, "input_size": (64, 64)}
 
 
@@ -29,11 +30,11 @@ def profile():
 
 @pytest.fixture(scope="module")
 def default(profile):
-    return bench_speed.run_speed([], profile, image_size=(48, 64), **SMALL)
+    return bench_speed.run_speed(bench_speed.timed_by_the_paper(), profile, image_size=(48, 64), **SMALL)
 
 
-def model_of(profile, name):
-    return build_model(resolve(profile, experiment_by_id(name), 0), num_classes=3).eval()
+def model_of(profile, experiment):
+    return build_model(resolve(profile, experiment, 0), num_classes=3).eval()
 
 
 def test_every_system_that_the_paper_times_is_timed_and_ours_beside(default):
@@ -86,9 +87,9 @@ def test_as_many_candidates_as_stated_reach_matrix_nms(profile, monkeypatch):
     assert sides.min() < 0.1 and 0.3 < sides.max() < 0.7
 
 
-@pytest.mark.parametrize("name", [SOLOV2, YOLACT])
-def test_given_instances_are_found_where_they_are(profile, name):
-    model = model_of(profile, name)
+@pytest.mark.parametrize("experiment", [SOLOV2, YOLACT], ids=lambda one: one.id)
+def test_given_instances_are_found_where_they_are(profile, experiment):
+    model = model_of(profile, experiment)
     boxes = torch.tensor([[16.0, 16, 64, 80], [72, 24, 120, 112], [8, 96, 48, 124]])
     with torch.inference_mode():
         batch, _ = model.transform([torch.rand(3, 128, 128)])
@@ -138,15 +139,15 @@ def test_variants_compute_the_same_and_failing_ones_are_reported(profile, monkey
     result = bench_speed.run_speed([SOLOV2, MASK_RCNN], profile, variants=variants, **SMALL)
     timed = [(entry["experiment"], entry["variant"]) for entry in result["systems"]]
     kept = ("eager", "contiguous", "channels_last")
-    assert timed == [(name, variant) for name in (SOLOV2, MASK_RCNN) for variant in kept]
+    assert timed == [(one.id, variant) for one in (SOLOV2, MASK_RCNN) for variant in kept]
     assert all(entry["difference"] < 1e-4 for entry in result["systems"] if entry["variant"] != "eager")
     assert [entry["network_ratio_to_eager"] for entry in result["systems"][::3]] == [1, 1]
-    reasons = {one["variant"]: one["reason"] for one in result["failed"] if one["experiment"] == SOLOV2}
+    reasons = {one["variant"]: one["reason"] for one in result["failed"] if one["experiment"] == SOLOV2.id}
     assert reasons["broken"] == "RuntimeError: no compiler"
     assert reasons["wrong"].startswith("ValueError: outputs differ from eager ones by")
     assert len(result["failed"]) == 6
     shown = bench_speed.text(result)
-    assert f"{MASK_RCNN}, broken: not timed: RuntimeError: no compiler" in shown and "of eager" in shown
+    assert f"{MASK_RCNN.id}, broken: not timed: RuntimeError: no compiler" in shown and "of eager" in shown
 
 
 def test_a_variant_leaves_the_model_as_it_was(profile):
@@ -162,8 +163,8 @@ def test_a_variant_leaves_the_model_as_it_was(profile):
 
 def test_static_parts_are_what_forward_runs(profile):
     """In their order, each once: what is compiled or checked is what is timed."""
-    for name in (SOLOV2, MASK_RCNN):
-        model, ran = model_of(profile, name), []
+    for experiment in (SOLOV2, MASK_RCNN):
+        model, ran = model_of(profile, experiment), []
         for module in model.static_parts():
             assert isinstance(module, nn.Module)
             module.register_forward_hook(lambda module, *_, ran=ran: ran.append(module))
@@ -174,7 +175,7 @@ def test_static_parts_are_what_forward_runs(profile):
 
 def test_trained_weights_find_what_there_is(profile, tmp_path):
     weights, image = tmp_path / "weights.safetensors", tmp_path / "image.png"
-    run = resolve(profile, experiment_by_id(SOLOV2), 0)
+    run = resolve(profile, SOLOV2, 0)
     save_model(build_model(run, num_classes=len(CARDS[run.dataset].classes)), weights)
     Image.new("RGB", (70, 50)).save(image)
     options = {"weights": weights, "image": image, **SMALL}
@@ -189,8 +190,6 @@ def test_trained_weights_find_what_there_is(profile, tmp_path):
 
 
 def test_what_cannot_be_timed_is_refused(profile):
-    with pytest.raises(ValueError, match="did you mean"):
-        bench_speed.run_speed(["coco-solov2_r5"], profile)
     with pytest.raises(ValueError, match="'compiled' is none"):
         bench_speed.run_speed([SOLOV2], profile, variants=["contiguous+compiled"])
     with pytest.raises(ValueError, match="rounds=0"):
@@ -204,7 +203,7 @@ def test_the_command_line_prints_a_table_or_json(default, monkeypatch, capsys):
     monkeypatch.setattr(
         bench_speed, "run_speed", lambda *given, **options: seen.update(options, given=given) or default
     )
-    options = ["bench", "--speed", SOLOV2, "--profile", "paper", "--side", "96", "--device", "cpu"]
+    options = ["bench", "--speed", SOLOV2.id, "--profile", "paper", "--side", "96", "--device", "cpu"]
     assert cli.main([*options, "--input-size", "64", "96", "--variants", "compile", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == default
     assert seen["given"][0] == [SOLOV2] and seen["given"][1].name == "paper"
@@ -214,6 +213,8 @@ def test_the_command_line_prints_a_table_or_json(default, monkeypatch, capsys):
     assert "one image 48x64" in shown and "given instances" in shown and "38.1" in shown
     assert cli.main([*options, "--image-size", "9", "9"]) == 2
     assert "--side is a square image" in capsys.readouterr().err
+    assert cli.main(["bench", "--speed", "coco-solov2_r5"]) == 2
+    assert "did you mean" in capsys.readouterr().err
     parser = argparse.ArgumentParser()
     bench.add_arguments(parser)
     assert parser.parse_args(["--speed"]).speed == [] and parser.parse_args([]).speed is None

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from reprolib.evaluation.cost import on_meta
+from reprolib.models.parts import PARTS
 from reprolib.models.systems import solov2
 from reprolib.papers.location_attention import model as location_attention
 from reprolib.papers.location_attention.diagram import network_diagram
 from reprolib.papers.location_attention.inside import (
-    PARTS,
     attention_views,
     attentions,
     block_shapes,
@@ -18,7 +18,8 @@ from reprolib.papers.location_attention.inside import (
     latency,
 )
 from reprolib.papers.location_attention.switches import COMPONENTS
-from reprolib.params import Scale, Schedule
+from reprolib.papers.location_attention.tables import TABLE_1
+from reprolib.params import Scale, Schedule, load_profile
 
 PUBLISHED = {"num_classes": 80, "backbone": "resnet50", "scale": Scale(pretrained=False), "schedule": Schedule()}
 THIN = Scale(
@@ -164,11 +165,17 @@ def test_contests_say_why(image):
     assert contests(model, image, alone) == []
 
 
-def test_every_part_of_the_time_is_measured(image):
-    found = latency({"SOLOv2": thin(()), "ours": thin()}, image, rounds=2)
-    assert list(found) == ["SOLOv2", "ours"]
-    for parts in found.values():
-        assert tuple(parts) == PARTS and all(0 < seconds < 5 for seconds in parts.values())
+def test_every_part_of_the_time_is_measured():
+    found = latency({"all": TABLE_1[8], "SOLOv2": TABLE_1[1]}, load_profile("demo"), rounds=1)
+    assert [(name, entry["experiment"]) for name, entry in found.items()] == [
+        ("all", TABLE_1[8].id),
+        ("SOLOv2", TABLE_1[1].id),
+    ]
+    for entry in found.values():
+        assert tuple(entry["parts"]) == PARTS and all(
+            0 < milliseconds < 5000 for milliseconds in entry["parts"].values()
+        )
+    assert found["all"]["ratio"] == 1
 
 
 def test_models_stay_in_evaluation_and_untouched(image):

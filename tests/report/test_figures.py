@@ -139,6 +139,27 @@ def test_maps_and_curves_of_weights():
     assert sorted_values({"C3": np.linspace(0, 1, 5)}, ylabel="gate").png
 
 
+def test_latency_bars_lie_one_behind_the_other(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "finish", lambda figure, **texts: drawn.append(figure) or finish(figure, **texts))
+    parts = dict(
+        zip(("input", "backbone", "neck", "head", "post-processing"), (1.0, 20.0, 4.0, 10.0, 5.0), strict=True)
+    )
+    slow = {"parts": parts, "milliseconds": 40.0, "fps": 25.0, "network_fps": 28.6}
+    fast = {"parts": dict.fromkeys(parts, 1.0), "milliseconds": 5.0, "fps": 200.0, "network_fps": 250.0}
+    assert figures.latency_bars({"slow": slow, "fast": fast}, title="title", note="note").png
+    axes = drawn[0].axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["slow", "fast"]
+    spans = [[(bar.get_x(), bar.get_x() + bar.get_width()) for bar in group] for group in axes.containers]
+    assert [group[0] for group in spans] == [(0, 1), (1, 21), (21, 25), (25, 35), (35, 40)]
+    assert [group[1] for group in spans] == [(start, start + 1) for start in range(5)]
+    assert [text.get_text() for text in axes.texts] == [
+        "40.0 ms: 25.0 FPS, 28.6 without post-processing",
+        "5.0 ms: 200.0 FPS, 250.0 without post-processing",
+    ]
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == list(parts)
+
+
 def test_dots_say_how_far_two_rankings_agree(monkeypatch):
     """Equal values share a rank, so that their order in the input counts for nothing."""
     drawn = []

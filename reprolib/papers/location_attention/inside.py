@@ -4,18 +4,18 @@ object, and where the time goes. For the paper's notebook."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from reprolib.bench import alternate
+from reprolib.bench_speed import run_speed
+from reprolib.experiment import Experiment
 from reprolib.models.input_transform import Batch
 from reprolib.models.one_stage import OneStage
 from reprolib.models.shapes import shape_text, shapes_seen
-from reprolib.models.solov2_head import Predictions
 from reprolib.models.solov2_levels import Level
 from reprolib.models.solov2_targets import Cells, Wanted, instance_targets, last_instance
 from reprolib.papers.location_attention.cross_stage_backbone import STAGES
@@ -24,8 +24,7 @@ from reprolib.papers.location_attention.minimum_loss import assignment, matching
 from reprolib.papers.location_attention.position_attention import PositionAttention
 from reprolib.papers.location_attention.switches import Switches
 from reprolib.papers.location_attention.two_way_pyramid import TwoWayPyramid
-
-PARTS = ("input", "backbone", "pyramid", "head", "post-processing")
+from reprolib.params import Profile
 
 
 def blocks(model: OneStage) -> dict[str, nn.Module]:
@@ -177,34 +176,17 @@ def contests(model: OneStage, image: Tensor, target: dict) -> list[dict[str, obj
     return rows
 
 
-@torch.no_grad()
 def latency(
-    models: Mapping[str, OneStage], image: Tensor, *, rounds: int = 10, device: str = "cpu"
-) -> dict[str, dict[str, float]]:
-    """Median seconds of one image's inference by model and part, see `PARTS`; all in turns in one run.
+    experiments: Mapping[str, Experiment], profile: Profile, *, rounds: int = 10, device: str = "cpu"
+) -> dict[str, dict]:
+    """What `reprolib bench --speed` finds for experiments, by the names given: all in turns in one run, one image.
 
-    input: normalising, resizing, padding. head: the branches and the mask feature. post-processing: from its maps to
-    masks at the size of the image given.
+    Weights are random and instances given, so that a system's own results do not make it slow or fast. Ratios are to
+    the first.
     """
-    tasks: dict[tuple[str, str], Callable[[], object]] = {}
-    for name, model in models.items():
-        model.to(device).eval()
-        given = [image.to(device)]
-        batch, _ = model.transform(given)
-        maps = model.backbone(batch.tensors)
-        features = model.neck(maps)
-        predictions: Predictions = model.head(features)
-        steps = (
-            lambda model=model, given=given: model.transform(given),
-            lambda model=model, batch=batch: model.backbone(batch.tensors),
-            lambda model=model, maps=maps: model.neck(maps),
-            lambda model=model, features=features: model.head(features),
-            lambda model=model, batch=batch, predictions=predictions: model.head.detections(predictions, batch),
-        )
-        tasks |= {(name, part): step for part, step in zip(PARTS, steps, strict=True)}
-    seconds = alternate(lambda name: tasks[name](), list(tasks), rounds=rounds, device=device)
-    median = {key: sorted(values)[len(values) // 2] for key, values in seconds.items()}
-    return {name: {part: median[name, part] for part in PARTS} for name in models}
+    result = run_speed(list(experiments.values()), profile, rounds=rounds, device=device)
+    found = {entry["experiment"]: entry for entry in result["systems"]}
+    return {name: found[one.id] for name, one in experiments.items()}
 
 
 def _batch(model: OneStage, image: Tensor) -> Batch:
