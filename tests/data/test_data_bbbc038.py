@@ -15,6 +15,7 @@ from PIL import Image
 
 from reprolib.data import bbbc038
 from reprolib.data.archives import checked_members, open_zip
+from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
 from reprolib.evaluation.coco import evaluate
@@ -242,6 +243,16 @@ def test_the_original_annotations_are_a_set_of_their_own(tmp_path, members, monk
     with pytest.raises(DataError, match="expected 4 and 6; these are the original annotations, set the option annot"):
         bbbc038.convert(path, tmp_path / "made", contents=replace(contents, images=4))
     assert bbbc038.corrected().manifest != bbbc038.original().manifest
+
+
+@pytest.mark.parametrize("variant", ["corrected", "original"])
+def test_the_card_of_a_variant_publishes_its_counts(tmp_path, members, monkeypatch, variant):
+    whole, small = bbbc038.VARIANTS[variant](), replace(contents_of(members), annotations=variant)
+    monkeypatch.setitem(bbbc038.VARIANTS, variant, lambda: small)
+    options = {"annotations": variant, "from_archive": str(write_zip(tmp_path / "x.zip", members))}
+    card = prepare("bbbc038", options, root=tmp_path / "data").card
+    assert card.splits == {"train and val": {"images": whole.images, "instances": whole.instances}}
+    assert variant in card.title
 
 
 def test_ground_truth_scores_exactly_100(tmp_path, members):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reprolib.data.card import Card, File
 
 COMMIT = "30354551efef351c1241da7c6d48cf938d76f02a"
@@ -43,4 +45,11 @@ CARD = Card(
         "no official validation split: reprolib/data/splits/bbbc038_val.txt, 20% per image size and colour type",
         "up to 375 nuclei per image: evaluated with at least 400 detections per image",
     ),
+)
+
+# The option `annotations: original`: as published, before anybody corrected a mask.
+ORIGINAL = replace(
+    CARD,
+    title="BBBC038v1 (2018 Data Science Bowl), stage 1, original annotations",
+    splits={"train and val": {"images": 670, "instances": 29_461}},
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from reprolib.data import bbbc038
 from reprolib.data.cards import CARDS
+from reprolib.data.cards.bbbc038 import ORIGINAL
 from reprolib.data.errors import DataError
 from reprolib.data.fetch import downloads, gather, given_files
 from reprolib.data.prepared import Prepared
@@ -21,10 +23,11 @@ def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | 
     """options: annotations (`corrected`, the default, or `original`), from_archive (path or URL of its zip), from_dir
     (with `<ImageId>/images` and `<ImageId>/masks` at any depth)."""
     check_options(name, options, known=OPTIONS)
-    folder = _folder(name, options, root)
-    if not bbbc038.is_prepared(folder, contents=bbbc038.VARIANTS[_variant(name, options)]()):
+    variant, folder = _variant(name, options), _folder(name, options, root)
+    if not bbbc038.is_prepared(folder, contents=bbbc038.VARIANTS[variant]()):
         return None
-    return converted(name, images=folder / "images", annotations=folder / "annotations")
+    prepared = converted(name, images=folder / "images", annotations=folder / "annotations")
+    return replace(prepared, card=ORIGINAL) if variant == "original" else prepared
 
 
 def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
