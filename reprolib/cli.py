@@ -14,6 +14,7 @@ import yaml
 
 from reprolib.data import verb as data_verb
 from reprolib.params import Profile, Run, load_profile, resolve
+from reprolib.submit import verb as submit_verb
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,6 +97,8 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added.add_argument("--table", action="append", default=[], help="only what this table needs")
     added.add_argument("--every-row", action="store_true", help="with --table: also rows that the profile leaves out")
     added.add_argument("--jobs", type=int, help="runs side by side; by default as many as the cores hold")
+    added = verb("submit", submit_verb.run, submit_verb.HELP, profile=False)
+    submit_verb.add_arguments(added)
     added = verb("notebook", _notebook, "execute a notebook: NOTEBOOK OUTPUT name=value ...", profile=False)
     added.add_argument("notebook")
     added.add_argument("output")

@@ -34,30 +34,33 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = Fal
     trained and evaluated where they have no record, and not again when code changes.
     jobs: runs at a time; by default as many as the cores hold (see `default_jobs`). Raises ReproError.
     """
-    runs = [run.id for run in profile_runs(profile)]
+    runs = runs_of(profile, tables)
     more: list[str] = []
-    if tables:
-        wanted = {row.experiment.id for name in tables for row in table_by_id(name).rows if row.experiment}
-        if every_row:
-            unlisted = sorted(wanted - set(profile.experiments))
-            more = [f"{name}-{seed}" for name in unlisted for seed in profile.seeds]
-            more = [name for name in more if not (profile.results / "records" / f"{name}.json").is_file()]
-        runs = [name for name in runs if name.rpartition("-")[0] in wanted]
+    if every_row:
+        unlisted = sorted(_experiments(tables) - set(profile.experiments))
+        more = [f"{name}-{seed}" for name in unlisted for seed in profile.seeds]
+        more = [name for name in more if not (profile.results / "records" / f"{name}.json").is_file()]
     if not tables and not stale():
         print(f"Nothing to do: data and pipeline of profile {profile.name} are up to date.", flush=True)
         return
     jobs = jobs or default_jobs(profile)
     dvc("repro", "plan")
     if runs and jobs > 1:
-        changed = set(stale(*_stages(*runs)))
-        side_by_side([name for name in runs if changed.intersection(_stages(name))], _piped, jobs=jobs)
+        changed = set(stale(*stages_of(*runs)))
+        side_by_side([name for name in runs if changed.intersection(stages_of(name))], piped, jobs=jobs)
     if tables:
         if runs:  # without a target dvc would bring everything up to date
-            dvc("repro", *_stages(*runs))
+            dvc("repro", *stages_of(*runs))
         side_by_side(more, _outside, jobs=jobs)
         dvc("repro", "--single-item", *[f"tables@{name}" for name in tables])
     else:
         dvc("repro")
+
+
+def runs_of(profile: Profile, tables: Sequence[str] = ()) -> list[str]:
+    """The ids of the runs that the profile lists, all of them or those that `tables` show."""
+    wanted = _experiments(tables) if tables else set(profile.experiments)
+    return [run.id for run in profile_runs(profile) if run.experiment.id in wanted]
 
 
 def default_jobs(profile: Profile) -> int:
@@ -109,21 +112,25 @@ def side_by_side(runs: Sequence[str], commands: Callable[[str], list[list[str]]]
 
 def dvc(*arguments: str, captured: bool = False) -> str:
     """Run dvc in this folder with this Python first on PATH; returns its output where captured. Raises ReproError."""
-    done = subprocess.run(_command(*arguments), env=_environment(), text=True, capture_output=captured)
+    done = subprocess.run(dvc_command(*arguments), env=environment(), text=True, capture_output=captured)
     if done.returncode:
         detail = f": {done.stderr.strip()}" if captured else ""
         raise ReproError(f"dvc {' '.join(arguments[:2])} failed with status {done.returncode}{detail}")
     return done.stdout
 
 
-def _stages(*runs: str) -> list[str]:
+def _experiments(tables: Sequence[str]) -> set[str]:
+    return {row.experiment.id for name in tables for row in table_by_id(name).rows if row.experiment}
+
+
+def stages_of(*runs: str) -> list[str]:
     """The DVC stages of runs, in the order in which they are executed."""
     return [f"{stage}@{name}" for name in runs for stage in ("train", "evaluate")]
 
 
-def _piped(name: str) -> list[list[str]]:
+def piped(name: str) -> list[list[str]]:
     """A run as the pipeline executes it."""
-    return [_command("--wait-for-lock", "repro", "--single-item", *_stages(name))]
+    return [dvc_command("--wait-for-lock", "repro", "--single-item", *stages_of(name))]
 
 
 def _outside(name: str) -> list[list[str]]:
@@ -137,18 +144,18 @@ def _one(name: str, commands: Sequence[Sequence[str]]) -> tuple[int, float]:
     status = 0
     with (LOGS / f"{name}.log").open("w") as log:
         for command in commands:
-            status = subprocess.run(command, env=_environment(), stdout=log, stderr=subprocess.STDOUT).returncode
+            status = subprocess.run(command, env=environment(), stdout=log, stderr=subprocess.STDOUT).returncode
             if status:
                 break
     return status, time.monotonic() - began
 
 
-def _command(*arguments: str) -> list[str]:
+def dvc_command(*arguments: str) -> list[str]:
     # `dvc --wait-for-lock repro`: the option belongs to dvc itself and comes first.
     return [sys.executable, "-m", "dvc", *arguments]
 
 
-def _environment() -> dict[str, str]:
-    # The stages call `python`: it must be this one even where the environment is not activated.
+def environment() -> dict[str, str]:
+    """For a process that runs stages: they call `python`, which must be this one where it is not activated too."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}

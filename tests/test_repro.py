@@ -17,23 +17,23 @@ def commands(monkeypatch, tmp_path):
     """Stages that print their run's name and fail where it is `bad`."""
     monkeypatch.chdir(tmp_path)
     code = "import sys; print(sys.argv[-1]); sys.exit('it broke' if 'bad' in sys.argv[-1] else 0)"
-    monkeypatch.setattr(repro, "_command", lambda *arguments: [sys.executable, "-c", code, *arguments])
+    monkeypatch.setattr(repro, "dvc_command", lambda *arguments: [sys.executable, "-c", code, *arguments])
     return tmp_path
 
 
 def test_every_run_has_its_log(commands, capsys):
-    repro.side_by_side(["one", "two", "three"], repro._piped, jobs=2)
+    repro.side_by_side(["one", "two", "three"], repro.piped, jobs=2)
     assert "evaluate@two" in (commands / "work/logs/two.log").read_text()
     assert "3/3" in capsys.readouterr().out
 
 
 def test_a_failure_names_the_run_and_shows_the_end_of_its_log(commands):
     with pytest.raises(repro.ReproError, match=r"bad failed.*\n(?s:.*)it broke"):
-        repro.side_by_side(["bad", "one"], repro._piped, jobs=1)
+        repro.side_by_side(["bad", "one"], repro.piped, jobs=1)
 
 
 def test_nothing_to_run_prints_nothing(commands, capsys):
-    repro.side_by_side([], repro._piped, jobs=2)
+    repro.side_by_side([], repro.piped, jobs=2)
     assert capsys.readouterr().out == ""
 
 
