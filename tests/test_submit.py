@@ -59,8 +59,9 @@ if stage == "train":
         sys.exit("it broke")
     log = work / "log.jsonl"
     done = len(log.read_text().splitlines()) if log.exists() else 0
+    end = time.time() + 900  # of a test that failed and left its workers paused
     for iteration in range(done + 1, 7):
-        while Path("work/pause").exists() and iteration > 3:
+        while Path("work/pause").exists() and iteration > 3 and time.time() < end:
             time.sleep(0.05)
         with log.open("a") as file:
             file.write(json.dumps({"iteration": iteration, "iterations": 6}) + "\\n")
@@ -153,13 +154,13 @@ class Project:
         return path.read_text().splitlines() if path.exists() else []
 
 
-def until(condition, process: subprocess.Popen, seconds: float = 600):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert process.poll() is None, process.communicate()
+def until(condition, process: subprocess.Popen | None = None) -> None:
+    """Wait for what jobs will bring about, while the leader's process runs."""
+    end = time.monotonic() + 600
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +239,7 @@ def test_finished_runs_are_known_in_a_clone_that_shares_the_cache(other):
     assert (other.path / f"results/toy/weights/{RUNS[0]}.safetensors").read_text() == f"weights of {RUNS[0]}"
 
 
-def test_changes_are_committed_first_and_a_failed_run_is_told_and_results_travel_by_a_remote(other, tmp_path):
+def test_a_change_is_committed_first_then_the_run_fails_is_cancelled_and_comes_home_by_a_remote(other, tmp_path):
     document = yaml.safe_load((other.path / "params.yaml").read_text())
     for profile in (document["profile"], document["profiles"]["toy"]):
         profile["schedules"]["default"]["lr"] = 0.5
@@ -254,11 +255,18 @@ def test_changes_are_committed_first_and_a_failed_run_is_told_and_results_travel
     assert "it broke" in (other.folder(RUNS[0]) / "log").read_text()
     assert len(other.starts(RUNS[0])) == 1, "a failure is no lost worker"
     (other.path / "work/fail").unlink()
+    (other.path / "work/pause").touch()
+    other.sent("--detach", "--workers", "1")
+    until(lambda: _iterations(other, RUNS[0]) == 3)
+    assert "1 jobs ended" in other.sent("--cancel") and "1 cancelled" in other.sent("--status")
+    stage = int(other.starts(RUNS[0])[-1].split()[0])
+    until(lambda: not psutil.pid_exists(stage) or psutil.Process(stage).status() == psutil.STATUS_ZOMBIE)
+    (other.path / "work/pause").unlink()
     store = tmp_path / "store"
     other.run("dvc", "remote", "add", "--local", "store", str(store))
     assert "All runs are here" in other.sent("--remote", "store")
     assert json.loads((other.path / f"results/toy/records/{RUNS[0]}.json").read_text())["run"] == RUNS[0]
-    assert list((store / "runs").glob("*/*/*")) and len(other.starts(RUNS[0])) == 2
+    assert list((store / "runs").glob("*/*/*")) and len(other.starts(RUNS[0])) == 3
 
 
 @pytest.fixture

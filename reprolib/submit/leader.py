@@ -214,7 +214,12 @@ def _follow(profile: Profile, folders: Mapping[str, Path], options: Options) -> 
     restored: set[str] = set()
     try:
         while True:
-            states = _states(folders)
+            try:
+                states = _states(folders)
+            except SubmitError as error:  # a scheduler may be away for a while
+                print(f"note: {error}", flush=True)
+                time.sleep(60)
+                continue
             again = [run for run, state in states.items() if state == LOST and tries(folders[run]) <= options.retries]
             for run, state in states.items():
                 if told.get(run) != state and not (state == QUEUED and run in told):

@@ -48,8 +48,9 @@ def send(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         ).returncode
     if status:
-        said = [line for line in (place / "send.log").read_text().splitlines() if line.strip()]
-        raise SubmitError(f"{cluster} took no job: {said[-1] if said else f'status {status}'} (see {place}/send.log)")
+        said = (place / "send.log").read_text().rpartition("Traceback")[2].splitlines()[1:]
+        said = [line for line in said if line[:1].strip()]  # the error, without the lines of code before it
+        raise SubmitError(f"{cluster} took no job: {said[0] if said else f'status {status}'} (see {place}/send.log)")
     identities = json.loads((place / "jobs.json").read_text())
     common = {"cluster": cluster, "host": socket.gethostname(), "submitted": time.time(), "logs": str(place)}
     return [common | {"id": identity} for identity in identities]

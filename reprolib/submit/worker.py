@@ -50,7 +50,8 @@ def work(folder: Path) -> None:
             write_json(folder / "started.json", {"host": socket.gethostname(), "device": device, "time": began})
             try:
                 with (folder / "log").open("a") as log:
-                    print(f"--- {order.run} on {socket.gethostname()} {device}, {time.ctime()}", file=log, flush=True)
+                    where = f"{socket.gethostname()}{f', GPU {device}' if device else ''}"
+                    print(f"--- {order.run} on {where}, {time.ctime()}", file=log, flush=True)
                     _run(folder, order, device=device, log=log, locks=[lock, *slot])
                 status, message = 0, ""
             except Exception as error:
