@@ -104,7 +104,7 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added.add_argument("--json", action="store_true")
     added = verb("bench", _bench, "our Mask R-CNN against torchvision's, as ratios in one run", profile=False)
     if bench:  # its options need torch, which other verbs do not wait for
-        from reprolib.bench import add_arguments
+        from reprolib.bench_verb import add_arguments
 
         add_arguments(added)
     return parser
@@ -278,6 +278,6 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from reprolib.bench import run
+    from reprolib.bench_verb import run
 
     return run(options)
