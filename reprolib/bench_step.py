@@ -75,7 +75,7 @@ def run_step(run: Run, *, device: str, steps: int = 10, operators: int = 20) -> 
         training = more(steps)
         with _clocked(model, seen, device=device):
             more(steps, workers=0)
-        with profile(activities=activities) as profiled:
+        with profile(activities=activities, acc_events=True) as profiled:
             more(steps, workers=0)
     parts = {name: seen[name] / steps for name, _ in ROWS}
     order = "self_cuda_time_total" if len(activities) > 1 else "self_cpu_time_total"

@@ -37,9 +37,10 @@ def launch(verb: str, run: Run, *, processes: int, device: str | None) -> None:
     """
     command = torchrun(processes, ["-m", "reprolib", verb, run.experiment.id])
     command += ["--profile", run.profile, "--seed", str(run.seed), *(["--device", device] if device else [])]
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # else a warning per process that every parameter was used
     started = subprocess.Popen(
         command,
-        env=os.environ | {STARTED: "1", "PYTHONUNBUFFERED": "1"},
+        env=quiet | os.environ | {STARTED: "1", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
