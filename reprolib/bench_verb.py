@@ -2,8 +2,8 @@
 
 Without any, our Mask R-CNN against torchvision's (`reprolib.bench`); `--ladder TABLE` times the rows of an ablation
 (`reprolib.bench_ladder`), `--prompt EXPERIMENT` box prompts on an encoded image (`reprolib.bench_prompt`), `--speed`
-whole systems part by part (`reprolib.bench_speed`), `--evaluation` the evaluation's backends
-(`reprolib.bench_evaluation`).
+whole systems part by part (`reprolib.bench_speed`), `--profile-step EXPERIMENT` a training step part by part
+(`reprolib.bench_step`), `--evaluation` the evaluation's backends (`reprolib.bench_evaluation`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from reprolib import bench, bench_evaluation, bench_ladder, bench_prompt, bench_speed
+from reprolib import bench, bench_evaluation, bench_ladder, bench_prompt, bench_speed, bench_step
 from reprolib.engine.devices import pick_device
-from reprolib.params import load_profile
+from reprolib.params import load_profile, resolve
 from reprolib.plan import experiment_by_id
 
 PROMPTED = "nwpu_vhr10-insight_r50-lpm+gpm+parea~host.cascade_mask_rcnn"  # Insight Any Instance's Table XI
@@ -50,26 +50,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     systems.add_argument("--weights", default="", help="trained ones, of a single experiment; goes with --image")
     systems.add_argument("--image", default="", help="file in which trained weights find what there is")
+    steps = parser.add_argument_group("a training step, part by part and by operators, on the experiment's data")
+    steps.add_argument("--profile-step", metavar="EXPERIMENT", help="the loop that trains, without keeping anything")
+    steps.add_argument("--steps", type=int, default=10, help="of each of the three rounds")
     scoring = parser.add_argument_group("the fast evaluation backend against pycocotools")
     scoring.add_argument(
         "--evaluation", action="store_true", help="5,000 images, 250,000 generated detections; 1 round"
     )
-    both = parser.add_argument_group("of a ladder, of prompts and of whole systems")
+    both = parser.add_argument_group("of a ladder, of prompts, of whole systems and of a training step")
     both.add_argument("--profile", help="profile of params.yaml; by default the active one")
-    both.add_argument("--side", type=int, default=0, help="of the square image; by default the profile's test size")
+    both.add_argument(
+        "--side", type=int, default=0, help="of the square image, not of a step; by default the profile's test size"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after the other benchmarks."""
-    named = (arguments.ladder, arguments.prompt, arguments.speed is not None, arguments.evaluation)
+    speed = arguments.speed is not None
+    named = (arguments.ladder, arguments.prompt, speed, arguments.profile_step, arguments.evaluation)
     if sum(map(bool, named)) > 1:
-        raise ValueError("--ladder, --prompt, --speed, --evaluation: each is a benchmark; run one after the other")
+        raise ValueError(
+            "--ladder, --prompt, --speed, --profile-step, --evaluation: each is a benchmark; name one at a time"
+        )
     if arguments.ladder:
         return _run_ladder(arguments)
     if arguments.prompt:
         return _run_prompt(arguments)
-    if arguments.speed is not None:
+    if speed:
         return _run_speed(arguments)
+    if arguments.profile_step:
+        return _run_step(arguments)
     if arguments.evaluation:
         return _run_evaluation(arguments)
     result = bench.run_bench(
@@ -130,6 +140,13 @@ def _run_speed(arguments: argparse.Namespace) -> int:
         image=arguments.image,
     )
     print(json.dumps(result, indent=1) if arguments.json else bench_speed.text(result))
+    return 0
+
+
+def _run_step(arguments: argparse.Namespace) -> int:
+    run = resolve(load_profile(arguments.profile), experiment_by_id(arguments.profile_step), 0)
+    result = bench_step.run_step(run, device=arguments.device or pick_device(), steps=arguments.steps)
+    print(json.dumps(result, indent=1) if arguments.json else bench_step.text(result))
     return 0
 
 

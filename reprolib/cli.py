@@ -195,11 +195,14 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from reprolib.plan import data_fingerprint, evaluate_plan
     from reprolib.runs.evaluation import evaluate_run
+    from reprolib.runs.launch import speaks
 
     profile, run = _run(options)
     data = data_fingerprint(profile, run.dataset)
     plan = evaluate_plan(run, data_fingerprint=data)
     record = evaluate_run(run, fingerprint=plan["fingerprint"], data_fingerprint=data, device=options.device)
+    if not speaks():
+        return
     said = record["protocol"]
     limit = said["max_detections"] or "all"
     print(f"protocol {said['name']} ({said['version']}), area {said['area']}, {limit} detections")
