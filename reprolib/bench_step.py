@@ -6,11 +6,12 @@ part of a step, waiting for the device there, then under torch.profiler.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
@@ -60,16 +61,17 @@ def run_step(run: Run, *, device: str, steps: int = 10, operators: int = 20) -> 
     with tempfile.TemporaryDirectory() as folder:
 
         def more(count: int, **changes: object) -> TrainingSummary:
-            return train(
-                model,
-                dataset,
-                dataclasses.replace(schedule, **changes),
-                seed=run.seed,
-                device=device,
-                work=Path(folder),
-                log=Path(folder) / "log.jsonl",
-                stop_after=count,
-            )
+            with contextlib.redirect_stdout(io.StringIO()):  # a run's own lines, of which none will be a run
+                return train(
+                    model,
+                    dataset,
+                    dataclasses.replace(schedule, **changes),
+                    seed=run.seed,
+                    device=device,
+                    work=Path(folder),
+                    log=Path(folder) / "log.jsonl",
+                    stop_after=count,
+                )
 
         more(WARM_UP)
         training = more(steps)
@@ -114,7 +116,7 @@ def text(result: dict) -> str:
     return "\n".join(lines)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _clocked(model: nn.Module, seen: Counter[str], *, device: str) -> Iterator[None]:
     """Within, the seconds of each part of training steps are added to `seen`; outside of parts none are."""
     last = ("", perf_counter())

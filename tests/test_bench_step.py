@@ -22,8 +22,9 @@ def profiled(name, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["coco-mask_rcnn_r50", "coco-solov2_r50-location_attention"])
-def test_every_part_of_a_step_is_timed(name, tmp_path, monkeypatch):
+def test_every_part_of_a_step_is_timed(name, tmp_path, monkeypatch, capsys):
     result = profiled(name, tmp_path, monkeypatch)
+    assert "iter " not in capsys.readouterr().out  # nor would --json be JSON
     parts = result["parts"]
     assert min(parts.values()) > 0, parts
     assert {LOADER, BACKWARD, OPTIMISER} < set(parts)

@@ -75,7 +75,7 @@ def test_an_interrupt_ends_them(monkeypatch, run):
 
 
 def test_torchrun_starts_as_many_as_asked(tmp_path):
-    script = tmp_path / "who.py"
-    script.write_text("import os; print(os.environ['RANK'], 'of', os.environ['WORLD_SIZE'], flush=True)")
-    made = subprocess.run(launch.torchrun(2, [str(script)]), capture_output=True, text=True, check=True)
-    assert sorted(made.stdout.splitlines()) == ["0 of 2", "1 of 2"]
+    script = tmp_path / "who.py"  # a file each: what they print may be torn
+    script.write_text("import os, sys; open(f\"{sys.argv[1]}/{os.environ['RANK']}-{os.environ['WORLD_SIZE']}\", 'w')")
+    subprocess.run(launch.torchrun(2, [str(script), str(tmp_path)]), capture_output=True, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0-2", "1-2", "who.py"]
