@@ -1,15 +1,11 @@
 """Our Mask R-CNN against torchvision's at equal weights, inputs and settings, alternating in one process.
 
 `python -m reprolib bench` prints how many times faster ours is: a ratio above 1 means that ours needs less time.
-With `--ladder TABLE` it times the rows of an ablation instead, see `reprolib.bench_ladder`; with `--prompt EXPERIMENT`
-box prompts on an encoded image, see `reprolib.bench_prompt`; with `--speed` whole systems part by part, see
-`reprolib.bench_speed`; with `--evaluation` the evaluation's backends, see `reprolib.bench_evaluation`.
+What the other benchmarks share is here too.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -21,13 +17,11 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
-from reprolib.engine.devices import pick_device
 from reprolib.evaluation.environment import cpu_name
 from reprolib.models.systems import mask_rcnn
-from reprolib.params import Scale, Schedule, load_profile
+from reprolib.params import Scale, Schedule
 
 NUM_CLASSES = 80
-PROMPTED = "nwpu_vhr10-insight_r50-lpm+gpm+parea~host.cascade_mask_rcnn"  # Insight Any Instance's Table XI
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -189,135 +183,8 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `reprolib bench`."""
-    parser.add_argument("--device", help="cpu or cuda; without it what a run would pick")
-    parser.add_argument("--rounds", type=int, help="each times everything once; 5, of a ladder 20, of prompts 7")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    sizes = parser.add_argument_group("against torchvision and of whole systems")
-    sizes.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of the images given")
-    sizes.add_argument("--input-size", type=int, nargs=2, metavar=("SHORT", "LONG"), help="sides inside the networks")
-    pair = parser.add_argument_group("against torchvision (images 480 640, inside the networks 256 342)")
-    pair.add_argument("--batch-size", type=int, default=2, help="images per step")
-    rows = parser.add_argument_group("rows of an ablation, each against the row above")
-    rows.add_argument("--ladder", metavar="TABLE", help="for example mai_se_net-1; one image's inference")
-    rows.add_argument("--rows", type=int, nargs="+", default=(), help="by default all rows of the table's ablation")
-    rows.add_argument("--proposals", type=int, default=0, help="boxes of the box stages; by default the profile's")
-    rows.add_argument("--detections", type=int, default=50, help="boxes of the mask branch")
-    prompts = parser.add_argument_group("box prompts on an encoded image, beside encoding it again")
-    prompts.add_argument("--prompt", nargs="?", const=PROMPTED, metavar="EXPERIMENT", help=f"by default {PROMPTED}")
-    prompts.add_argument("--boxes", type=int, nargs="+", default=(1, 10, 100), help="of a call")
-    systems = parser.add_argument_group("whole systems, part by part, on one image")
-    systems.add_argument(
-        "--speed", nargs="*", metavar="EXPERIMENT", help="by default what the location attention paper times"
-    )
-    systems.add_argument(
-        "--variants",
-        nargs="+",
-        default=(),
-        metavar="VARIANT",
-        help="the same networks also as channels_last, contiguous, compile (torch.compile), or several joined by '+'",
-    )
-    systems.add_argument("--weights", default="", help="trained ones, of a single experiment; goes with --image")
-    systems.add_argument("--image", default="", help="file in which trained weights find what there is")
-    scoring = parser.add_argument_group("the fast evaluation backend against pycocotools")
-    scoring.add_argument(
-        "--evaluation", action="store_true", help="5,000 images, 250,000 generated detections; 1 round"
-    )
-    both = parser.add_argument_group("of a ladder, of prompts and of whole systems")
-    both.add_argument("--profile", help="profile of params.yaml; by default the active one")
-    both.add_argument("--side", type=int, default=0, help="of the square image; by default the profile's test size")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after the other benchmarks."""
-    if sum(map(bool, (arguments.ladder, arguments.prompt, arguments.speed is not None))) > 1:
-        raise ValueError("--ladder, --prompt and --speed are benchmarks of their own; run one after the other")
-    if arguments.ladder:
-        return _run_ladder(arguments)
-    if arguments.prompt:
-        return _run_prompt(arguments)
-    if arguments.speed is not None:
-        return _run_speed(arguments)
-    if arguments.evaluation:
-        return _run_evaluation(arguments)
-    result = run_bench(
-        device=arguments.device or pick_device(),
-        rounds=5 if arguments.rounds is None else arguments.rounds,
-        image_size=tuple(arguments.image_size or (480, 640)),
-        input_size=tuple(arguments.input_size or (256, 342)),
-        batch_size=arguments.batch_size,
-    )
-    if arguments.json:
-        print(json.dumps(result, indent=1))
-    else:
-        print(_text(result))
-    return int(min(result[task]["ratio"] for task in ("train_step", "inference")) < 1)
-
-
-def _run_ladder(arguments: argparse.Namespace) -> int:
-    from reprolib import bench_ladder  # it builds on this module
-
-    result = bench_ladder.run_ladder(
-        arguments.ladder,
-        load_profile(arguments.profile),
-        rows=arguments.rows,
-        device=arguments.device or pick_device(),
-        rounds=20 if arguments.rounds is None else arguments.rounds,
-        side=arguments.side,
-        proposals=arguments.proposals,
-        detections=arguments.detections,
-    )
-    print(json.dumps(result, indent=1) if arguments.json else bench_ladder.text(result))
-    return 0
-
-
-def _run_prompt(arguments: argparse.Namespace) -> int:
-    from reprolib import bench_prompt  # it builds on this module
-
-    result = bench_prompt.run_prompt(
-        arguments.prompt,
-        load_profile(arguments.profile),
-        device=arguments.device or pick_device(),
-        rounds=7 if arguments.rounds is None else arguments.rounds,
-        side=arguments.side,
-        counts=arguments.boxes,
-    )
-    print(json.dumps(result, indent=1) if arguments.json else bench_prompt.text(result))
-    return 0
-
-
-def _run_speed(arguments: argparse.Namespace) -> int:
-    from reprolib import bench_speed  # it builds on this module
-    from reprolib.plan import experiment_by_id
-
-    if arguments.side and arguments.image_size:
-        raise ValueError("--side is a square image, --image-size one of any shape; give one of them")
-    side = (arguments.side, arguments.side) if arguments.side else None
-    result = bench_speed.run_speed(
-        [experiment_by_id(name) for name in arguments.speed] or bench_speed.timed_by_the_paper(),
-        load_profile(arguments.profile),
-        device=arguments.device or pick_device(),
-        rounds=5 if arguments.rounds is None else arguments.rounds,
-        image_size=tuple(arguments.image_size) if arguments.image_size else side,
-        input_size=tuple(arguments.input_size) if arguments.input_size else None,
-        variants=arguments.variants,
-        weights=arguments.weights,
-        image=arguments.image,
-    )
-    print(json.dumps(result, indent=1) if arguments.json else bench_speed.text(result))
-    return 0
-
-
-def _run_evaluation(arguments: argparse.Namespace) -> int:
-    from reprolib import bench_evaluation
-
-    report = bench_evaluation.run_evaluation(rounds=1 if arguments.rounds is None else arguments.rounds)
-    print(json.dumps(report, indent=1) if arguments.json else bench_evaluation.text(report))
-    return int(report["difference"] > bench_evaluation.EQUAL)
-
-
-def _text(result: dict) -> str:
+def text(result: dict) -> str:
+    """The result as a table for the terminal."""
     height, width = result["image_size"]
     short, long = result["input_size"]
     lines = [

@@ -233,13 +233,15 @@ def _described(run: Run) -> dict:
 
 def _summary(times: Sequence[Timed], *, first: Sequence[Timed], eager: Sequence[Timed]) -> dict:
     whole = 1000 * statistics.median(one.whole for one in times)
+    # One round's parts: medians of their own would not add up to the whole.
+    typical = min(times, key=lambda one: abs(1000 * one.whole - whole))
     network = 1000 * statistics.median(one.network for one in times)
     return {
         "milliseconds": whole,
         "fps": 1000 / whole,
         "network_milliseconds": network,
         "network_fps": 1000 / network,
-        "parts": {part: 1000 * statistics.median(one.parts[part] for one in times) for part in PARTS},
+        "parts": {part: 1000 * typical.parts[part] for part in PARTS},
         "ratio": statistics.median(one.whole / other.whole for one, other in zip(times, first, strict=True)),
         "network_ratio": statistics.median(
             one.network / other.network for one, other in zip(times, first, strict=True)
@@ -259,7 +261,7 @@ def text(result: dict) -> str:
     lines = [
         f"Profile {result['profile']} on {result['device']} ({result['hardware']}, {result['threads']} threads):"
         f" one image {image}, inside the networks {short} px, long side at most {long}; {given};"
-        f" median of {result['rounds']} alternating rounds.",
+        f" median of {result['rounds']} alternating rounds, parts of the one nearest to it.",
         "ms of the parts, then of the network without post-processing and of the whole; ratios are times to the first's"
         " (variants: without post-processing, to the same system's eager time).",
         f"{'':{width}}{''.join(f'{PART_TITLES.get(part, part):>10}' for part in PARTS)}"

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from reprolib.engine.computation import compile_static_parts, set_input_layout, use_channels_last
+
 TOLERANCE = 1e-3  # between a variant's outputs and eager ones, of the output's largest value
 
 
@@ -39,30 +41,19 @@ def _static_outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
 
 
-def _channels_last(model: nn.Module) -> None:
-    """Weights and input channels last; on a CPU the input is so anyway, see `conv_layout`."""
-    model.to(memory_format=torch.channels_last)
-    _input_layout(model, torch.channels_last)
-
-
 def _contiguous(model: nn.Module) -> None:
     """The input channels first."""
-    _input_layout(model, torch.contiguous_format)
-
-
-def _input_layout(model: nn.Module, layout: torch.memory_format) -> None:
-    model.backbone.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(memory_format=layout),))
+    set_input_layout(model, torch.contiguous_format)
 
 
 def _compile(model: nn.Module) -> None:
-    """torch.compile of the static parts, for one input size; never of post-processing, whose shapes vary."""
+    """For one input size."""
     # By default the ninth system's backbone would run eagerly, without a word.
     torch._dynamo.config.recompile_limit = 1000
-    for module in model.static_parts():
-        module.compile(dynamic=False)
+    compile_static_parts(model, dynamic=False)
 
 
-VARIANTS = {"channels_last": _channels_last, "contiguous": _contiguous, "compile": _compile}
+VARIANTS = {"channels_last": use_channels_last, "contiguous": _contiguous, "compile": _compile}
 
 
 def variant_steps(variant: str) -> list[Callable[[nn.Module], None]]:

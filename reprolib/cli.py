@@ -91,8 +91,11 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added._negative_number_matcher = re.compile(r"-[\d.]")  # "-3,5,20,20" is a box, and a wrong one: not an option
     added = verb("tables", _tables, "render tables beside their reported numbers, all of the profile by default")
     added.add_argument("table", nargs="*")
-    added = verb("plan", _plan, "what the profile runs, and what has a record")
+    added = verb("plan", _plan, "what the profile runs, what has a record, and what it costs, per table and in total")
     added.add_argument("--write", action="store_true", help="write what each run depends on (a stage of dvc.yaml)")
+    added.add_argument("--every-row", action="store_true", help="count also the rows that the profile leaves out")
+    added.add_argument("--hardware", default="", metavar="NAME", help="hours of this, by default of what was measured")
+    added.add_argument("--json", action="store_true")
     added = verb("repro", _repro, "dvc repro: bring every table of the active profile up to date", profile=False)
     added.add_argument("--table", action="append", default=[], help="only what this table needs")
     added.add_argument("--every-row", action="store_true", help="with --table: also rows that the profile leaves out")
@@ -107,7 +110,7 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added.add_argument("--json", action="store_true")
     added = verb("bench", _bench, "our Mask R-CNN against torchvision's, as ratios in one run", profile=False)
     if bench:  # its options need torch, which other verbs do not wait for
-        from reprolib.bench import add_arguments
+        from reprolib.bench_verb import add_arguments
 
         add_arguments(added)
     return parser
@@ -195,11 +198,14 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from reprolib.plan import data_fingerprint, evaluate_plan
     from reprolib.runs.evaluation import evaluate_run
+    from reprolib.runs.launch import speaks
 
     profile, run = _run(options)
     data = data_fingerprint(profile, run.dataset)
     plan = evaluate_plan(run, data_fingerprint=data)
     record = evaluate_run(run, fingerprint=plan["fingerprint"], data_fingerprint=data, device=options.device)
+    if not speaks():
+        return
     said = record["protocol"]
     limit = said["max_detections"] or "all"
     print(f"protocol {said['name']} ({said['version']}), area {said['area']}, {limit} detections")
@@ -242,15 +248,17 @@ def _tables(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from reprolib.plan import profile_runs, write_plan
-
     profile = load_profile(options.profile)
     if options.write:
+        from reprolib.plan import write_plan
+
         print(f"{len(write_plan(profile))} files in {profile.results / 'runs'}")
         return
-    for run in profile_runs(profile):
-        done = (profile.results / "records" / f"{run.id}.json").is_file()
-        print(f"{'record ' if done else 'not run'}  {run.id}  on {run.dataset}")
+    from reprolib.costs.plan import cost_plan
+    from reprolib.costs.text import as_json, text
+
+    plan = cost_plan(profile, every_row=options.every_row, hardware=options.hardware)
+    print(json.dumps(as_json(plan), indent=1) if options.json else text(plan))
 
 
 def _repro(options: argparse.Namespace) -> None:
@@ -278,6 +286,6 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from reprolib.bench import run
+    from reprolib.bench_verb import run
 
     return run(options)

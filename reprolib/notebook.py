@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 NOT_OUTPUT = (
     "Executing ",
@@ -29,8 +30,7 @@ def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, o
     The copy is written also when a cell fails, so that it can be opened. Raises NotebookError for parameters that
     the notebook does not have (papermill only warns) and for a failing cell.
     """
-    import papermill
-
+    papermill = _papermill()
     notebook, output = Path(notebook), Path(output)
     if not notebook.is_file():
         raise NotebookError(f"{notebook} not found; run from the repository's root")
@@ -60,6 +60,23 @@ def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, o
             f"{notebook}, cell {error.exec_count}: {error.ename}: {error.evalue} (see {output})"
         ) from None
     return output
+
+
+def _papermill() -> ModuleType:
+    """papermill, imported without what costs most of its import and is not used.
+
+    It loads jsonschema, which makes a parser of internationalised addresses while it is imported, three quarters of the
+    CPU time. jsonschema goes without where that package is missing, and the schemas of notebooks have no such field.
+    """
+    absent = "jsonschema" not in sys.modules and "rfc3987_syntax" not in sys.modules
+    if absent:
+        sys.modules["rfc3987_syntax"] = None  # as if it were not installed
+    try:
+        import papermill
+    finally:
+        if absent:
+            del sys.modules["rfc3987_syntax"]
+    return papermill
 
 
 def _is_output(entry: logging.LogRecord) -> bool:

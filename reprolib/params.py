@@ -61,6 +61,8 @@ class Schedule:
     warmup_factor: float = 0.001
     clip_norm: float = 0.0  # 0 = off
     precision: str = "float32"  # float32 | bfloat16 (autocast, CUDA only)
+    channels_last: bool = False  # training: weights and maps in the layout of tensor cores; may pay with bfloat16
+    compile: bool = False  # training: torch.compile of backbone, neck and dense heads; minutes at the start
     min_sizes: tuple[int, ...] = (800,)  # training: the short side is drawn from these
     max_size: int = 1333
     test_size: int = 800
@@ -68,7 +70,7 @@ class Schedule:
     repeat_factor: float = 0.0  # LVIS repeat-factor sampling threshold, 0 = off
     checkpoint_every: int = 1000
     log_every: int = 20
-    workers: int = 2
+    workers: int = 2  # processes that read images, of each training process
     cpu_threads: int = 0  # threads on a CPU, 0 = all; a fixed number makes results the same on any number of cores
 
 

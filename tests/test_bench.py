@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 
-from reprolib import bench, bench_ladder
+from reprolib import bench, bench_ladder, bench_verb
 from reprolib.describe import describe
 from reprolib.papers.catalog import all_experiments
 from reprolib.params import load_profile, resolve
@@ -39,13 +39,13 @@ def test_command_line_prints_a_table_or_json_and_fails_when_slower(result, monke
     seen = {}
     monkeypatch.setattr(bench, "run_bench", lambda **options: seen.update(options) or result)
     parser = argparse.ArgumentParser()
-    bench.add_arguments(parser)
+    bench_verb.add_arguments(parser)
     arguments = parser.parse_args(["--device", "cpu", "--rounds", "3", "--input-size", "64", "96", "--json"])
-    code = bench.run(arguments)
+    code = bench_verb.run(arguments)
     assert seen["rounds"] == 3 and seen["input_size"] == (64, 96)
     assert json.loads(capsys.readouterr().out)["inference"]["ratio"] == result["inference"]["ratio"]
     assert code == (min(result["inference"]["ratio"], result["train_step"]["ratio"]) < 1)
-    bench.run(parser.parse_args([]))
+    bench_verb.run(parser.parse_args([]))
     out = capsys.readouterr().out
     assert "inference, masks pasted" in out and "96x128" in out
 
@@ -141,9 +141,9 @@ def test_the_command_line_reaches_the_ladder(monkeypatch, capsys) -> None:
     seen = {}
     monkeypatch.setattr(bench_ladder, "run_ladder", lambda *given, **options: seen.update(options, given=given) or {})
     parser = argparse.ArgumentParser()
-    bench.add_arguments(parser)
+    bench_verb.add_arguments(parser)
     options = ["--ladder", "mai_se_net-1", "--profile", "paper", "--rows", "5", "6", "--device", "cpu", "--json"]
-    assert bench.run(parser.parse_args(options)) == 0
+    assert bench_verb.run(parser.parse_args(options)) == 0
     assert seen["given"][0] == "mai_se_net-1" and seen["given"][1].name == "paper"
     assert seen["rows"] == [5, 6] and seen["rounds"] == 20
     assert capsys.readouterr().out == "{}\n"

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from reprolib import bench, bench_prompt
+from reprolib import bench_prompt, bench_verb
 from reprolib.papers import catalog
 from reprolib.params import load_profile
 
@@ -53,14 +53,14 @@ def test_the_command_line_reaches_it(monkeypatch, capsys):
     seen = {}
     monkeypatch.setattr(bench_prompt, "run_prompt", lambda *given, **options: seen.update(options, given=given) or {})
     parser = argparse.ArgumentParser()
-    bench.add_arguments(parser)
+    bench_verb.add_arguments(parser)
     options = ["--prompt", "coco-mask_rcnn_r50", "--profile", "paper", "--boxes", "5", "--device", "cpu", "--json"]
-    assert bench.run(parser.parse_args(options)) == 0
+    assert bench_verb.run(parser.parse_args(options)) == 0
     assert seen["given"][0] == "coco-mask_rcnn_r50" and seen["given"][1].name == "paper"
     assert seen["counts"] == [5] and seen["rounds"] == 7
     assert capsys.readouterr().out == "{}\n"
     assert (
         parser.parse_args(["--prompt"]).prompt == catalog.all_tables()["insight_any_instance-11"].rows[2].experiment.id
     )
-    with pytest.raises(ValueError, match="benchmarks of their own"):
-        bench.run(parser.parse_args(["--prompt", "x", "--ladder", "y"]))
+    with pytest.raises(ValueError, match="each is a benchmark"):
+        bench_verb.run(parser.parse_args(["--prompt", "x", "--ladder", "y"]))

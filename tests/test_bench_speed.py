@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import save_model
 from torch import nn
 
-from reprolib import bench, bench_speed, bench_variants, cli
+from reprolib import bench_speed, bench_variants, bench_verb, cli
 from reprolib.data.cards import CARDS
 from reprolib.models import matrix_nms, solov2_inference
 from reprolib.models.parts import HEAD, PARTS, POST_PROCESSING, listening, part
@@ -216,7 +216,7 @@ def test_the_command_line_prints_a_table_or_json(default, monkeypatch, capsys):
     assert cli.main(["bench", "--speed", "coco-solov2_r5"]) == 2
     assert "did you mean" in capsys.readouterr().err
     parser = argparse.ArgumentParser()
-    bench.add_arguments(parser)
+    bench_verb.add_arguments(parser)
     assert parser.parse_args(["--speed"]).speed == [] and parser.parse_args([]).speed is None
-    with pytest.raises(ValueError, match="benchmarks of their own"):
-        bench.run(parser.parse_args(["--speed", "--ladder", "y"]))
+    with pytest.raises(ValueError, match="each is a benchmark"):
+        bench_verb.run(parser.parse_args(["--speed", "--ladder", "y"]))

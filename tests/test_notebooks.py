@@ -55,6 +55,16 @@ def test_execution_passes_parameters_and_keeps_the_source(notebook, tmp_path):
     assert notebook.read_bytes() == before
 
 
+def test_papermill_is_imported_without_the_parser_of_addresses():
+    code = (
+        "import sys; from reprolib.notebook import _papermill; assert _papermill().__name__ == 'papermill';"
+        "assert 'jsonschema' in sys.modules and 'lark' not in sys.modules and 'rfc3987_syntax' not in sys.modules;"
+        "import rfc3987_syntax"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_mistyped_parameter_is_refused_before_anything_runs(notebook, tmp_path):
     with pytest.raises(NotebookError, match="no parameter 'cuont'; it has count"):
         execute(notebook, tmp_path / "out.ipynb", {"cuont": 3})

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -151,9 +150,7 @@ def test_notebooks_are_executed_copies(clone):
 
 def test_a_second_run_finds_nothing_to_do(clone):
     before = clone.record(PLAIN)["created"]
-    began = time.monotonic()
     assert "up to date" in clone.run("dvc", "repro")
-    assert time.monotonic() - began < 10
     assert clone.record(PLAIN)["created"] == before
 
 
@@ -192,9 +189,7 @@ def test_finished_runs_come_back_in_a_clone_that_shares_the_cache(clone, tmp_pat
     """The other clone knows nothing but the code: no lock file, no results."""
     other = Clone.of_this_tree(tmp_path / "other", cache=clone.path.parent / "cache")
     repro = (sys.executable, "-m", "reprolib", "repro", "--jobs", "2")
-    began = time.monotonic()
     assert "2 runs, 2 at a time" in other.run(*repro)
-    assert time.monotonic() - began < 60
     assert "Nothing to do" in other.run(*repro)
     for experiment in (PLAIN, CHANNELS):
         assert other.record(experiment)["created"] == clone.record(experiment)["created"]

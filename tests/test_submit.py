@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from reprolib.params import Profile, parse
+from reprolib.runs import launch
 from reprolib.submit import leader, queue, verb, worker
 from reprolib.submit.order import SubmitError, held
 
@@ -54,7 +55,7 @@ if stage == "train":
     work = Path("work") / plan["fingerprint"]
     work.mkdir(parents=True, exist_ok=True)
     with (work / "starts").open("a") as file:
-        file.write(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\\n")
+        file.write(f"{os.getpid()} {os.environ['CUDA_VISIBLE_DEVICES']} {os.environ['REPROLIB_PROCESSES']}\\n")
     if Path("work/fail").exists():
         sys.exit("it broke")
     log = work / "log.jsonl"
@@ -215,7 +216,7 @@ def test_a_killed_worker_s_run_is_submitted_again_and_resumes(project):
     for run in RUNS:
         lines = (project.checkpoints(run) / "log.jsonl").read_text().splitlines()
         assert [json.loads(line)["iteration"] for line in lines] == [1, 2, 3, 4, 5, 6]
-    assert {project.starts(run)[0].split()[1] for run in RUNS} == {"6", "7"}, "one GPU each"
+    assert {tuple(project.starts(run)[0].split()[1:]) for run in RUNS} == {("6", "1"), ("7", "1")}, "one GPU each"
 
 
 def test_results_are_in_the_leader_and_nothing_is_done_again(project):
@@ -307,7 +308,7 @@ def test_slurm_is_asked_for_what_the_profile_s_runs_need(monkeypatch, tmp_path, 
     profile = parse(Profile, PROFILE | {"schedules": {"default": {"workers": 8}}}, where="test")
     leader._send(profile, ["a"], {"a": tmp_path / "a"}, leader.Options(cluster="slurm", **options), first=True)
     [given] = asked
-    expected = {"name": "reprolib-toy", "timeout_min": 1440, "cpus_per_task": 9}
+    expected = {"name": "reprolib-toy", "timeout_min": 1440, "cpus_per_task": 9 * max(1, options["gpus"])}
     if options["gpus"]:
         expected |= {"gpus_per_node": 2, "slurm_array_parallelism": 3, "slurm_partition": "big"}
     assert given["cluster"] == "slurm" and given["parameters"] == expected
@@ -315,12 +316,25 @@ def test_slurm_is_asked_for_what_the_profile_s_runs_need(monkeypatch, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("visible", "workers", "slots"), [("0,3", 0, ("0", "3")), ("0,3", 3, ("0", "3", "0")), ("", 2, ("", ""))]
+    ("visible", "options", "slots"),
+    [
+        ("0,3", {}, ("0", "3")),
+        ("0,3", {"workers": 3}, ("0", "3", "0")),
+        ("0,1,2,3,4", {"gpus": 2}, ("0,1", "2,3")),
+        ("", {"workers": 2}, ("", "")),
+        ("0,3", {"workers": 2, "gpus": 0}, ("", "")),
+    ],
 )
-def test_each_run_at_a_time_has_its_gpu(monkeypatch, visible, workers, slots):
+def test_each_run_at_a_time_has_its_gpus(monkeypatch, visible, options, slots):
     monkeypatch.delenv("REPROLIB_DEVICE", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert leader._slots(parse(Profile, PROFILE, where="test"), workers) == slots
+    assert leader._slots(parse(Profile, PROFILE, where="test"), leader.Options(**options)) == slots
+
+
+def test_workers_are_small_and_name_the_number_of_processes_as_training_does():
+    code = "import sys; from reprolib.submit import worker; sys.exit('torch' in sys.modules or worker.PROCESSES)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.strip() == launch.PROCESSES
 
 
 def test_plans_that_differ_say_where():

@@ -36,6 +36,7 @@ SETS: Mapping[str, ModuleType] = MappingProxyType(
         "cityscapes": cityscapes,
         "cityscapes_5": cityscapes,
         "ssdd": ssdd,
+        "ssdd_7_3": ssdd,
         "hrsid": hrsid,
         "isaid": isaid,
         "custom": custom,

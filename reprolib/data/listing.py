@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from reprolib.data.card import Card, File
 from reprolib.data.cards import CARDS
-from reprolib.data.catalog import find
+from reprolib.data.catalog import SETS, find
 from reprolib.data.errors import DataError
 from reprolib.data.fetch import downloads
 from reprolib.data.sets.generated import FAMILIES
@@ -27,7 +27,7 @@ def state(name: str, options: Mapping[str, object], *, root: Path = Path("data")
         return ON_DEMAND if name in FAMILIES and not options else str(error)
     if name in FAMILIES:
         return ON_DEMAND
-    folder = downloads(root, name)
+    folder = downloads(root, getattr(SETS[name], "SOURCE", name))  # some names share their files
     files = [file for file in CARDS[name].files if (folder / file.name).is_file()]
     begun = [f"{file.name} {_share(file, part)}" for file in CARDS[name].files if (part := _part(folder, file))]
     here = [f"{len(files)} of {len(CARDS[name].files)} files fetched"] if files else []

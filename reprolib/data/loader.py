@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -24,7 +25,9 @@ def batches(
     start: int = 0,
     workers: int = 0,
     repeat_factor: float = 0.0,
-) -> Iterator[Batch]:
+    shard: tuple[int, int] = (0, 1),
+    pin: bool = False,
+) -> Batches:
     """Endless batches (images, targets): lists of uint8 [3, H, W] and of targets as the data set gives them,
     plain tensors.
 
@@ -33,27 +36,57 @@ def batches(
     So the stream from batch `start` on is the stream from 0 on without its first `start` batches, for any
     number of workers.
 
+    shard: (this process, of so many): it gets every so-many-th batch. `start` counts its own, so the stream is the same
+    however many processes read it.
+
+    pin: in memory from which a GPU can copy while it works.
+
     repeat_factor: threshold t of LVIS's repeat factor sampling (Gupta et al. 2019, section 4.2), 0 is off;
     the data set needs `image_labels`.
     """
-    if batch_size < 1 or start < 0 or workers < 0:
-        raise ValueError(f"batch_size {batch_size}, start {start} or workers {workers} cannot be")
+    rank, count = shard
+    if batch_size < 1 or start < 0 or workers < 0 or not 0 <= rank < count:
+        raise ValueError(f"batch_size {batch_size}, start {start}, workers {workers} or shard {shard} cannot be")
     if not len(dataset):
         raise ValueError("the data set is empty")
     factors = repeat_factors(dataset.image_labels, threshold=repeat_factor) if repeat_factor else np.ones(len(dataset))
-    items = _items(factors, seed=seed, start=start * batch_size)
-    grouped = (list(itertools.islice(items, batch_size)) for _ in itertools.count())
+    items = _items(factors, seed=seed, start=start * count * batch_size)
+    everyones = (list(itertools.islice(items, batch_size)) for _ in itertools.count())
+    grouped = itertools.islice(everyones, rank, None, count)
     source = _Seeded(dataset)
-    if workers == 0:
-        return (_transpose([source[item] for item in batch]) for batch in grouped)
+    if workers == 0 and not pin:
+        return Batches((source.__getitems__(batch) for batch in grouped), workers=workers)
     loader = DataLoader(
         source,
         batch_sampler=grouped,
         num_workers=workers,
-        collate_fn=_transpose,
+        collate_fn=_unchanged,
+        pin_memory=pin,
         generator=torch.Generator(),  # else it draws from the global stream, which training resumes exactly
     )
-    return iter(loader)
+    return Batches(iter(loader), workers=workers)
+
+
+class Batches:
+    """The stream that `batches` gives, and how fast it could be."""
+
+    def __init__(self, source: Iterator[tuple[Batch, float]], *, workers: int) -> None:
+        self._source, self._readers = source, max(1, workers)
+        self._images, self._seconds = 0, 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        batch, seconds = next(self._source)
+        self._images += len(batch[0])
+        self._seconds += seconds
+        return batch
+
+    @property
+    def images_per_second(self) -> float:
+        """What the readers could deliver if nobody let them wait: by the time that the images so far took to make."""
+        return self._readers * self._images / self._seconds if self._seconds else 0.0
 
 
 def repeat_factors(image_labels: Sequence[set[int]], *, threshold: float) -> np.ndarray:
@@ -88,21 +121,26 @@ def _seed(*numbers: int) -> int:
 
 
 class _Seeded(Dataset):
-    """Items of a data set by (index, seed), as plain tensors: tv_tensors are for transforms only."""
+    """Batches of a data set by [(index, seed), ...], as plain tensors: tv_tensors are for transforms only."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[torch.Tensor, dict]:
-        index, seed = item
-        with seeded(seed):
-            image, target = self.dataset[index]
-        return _plain(image), {key: _plain(value) for key, value in target.items()}
+    def __getitems__(self, items: list[tuple[int, int]]) -> tuple[Batch, float]:
+        """The batch, and the seconds that it took to make in the process that made it."""
+        began = time.perf_counter()
+        images, targets = [], []
+        for index, seed in items:
+            with seeded(seed):
+                image, target = self.dataset[index]
+            images.append(_plain(image))
+            targets.append({key: _plain(value) for key, value in target.items()})
+        return (images, targets), time.perf_counter() - began
 
 
 def _plain(value: object) -> object:
     return value.as_subclass(torch.Tensor) if isinstance(value, torch.Tensor) else value
 
 
-def _transpose(items: list[tuple[torch.Tensor, dict]]) -> Batch:
-    return [image for image, _ in items], [target for _, target in items]
+def _unchanged(batch: tuple[Batch, float]) -> tuple[Batch, float]:
+    return batch

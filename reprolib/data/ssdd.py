@@ -36,7 +36,6 @@ from reprolib.data.drawing import draw_stratified
 from reprolib.data.errors import DataError
 
 VERSION = 1  # raise it when the conversion writes something else: prepared sets are then made again
-SPLITS = ("official", "own")
 TEST_SHARE, MANY_SHIPS = 0.3, 5  # of split `own`; images with this many ships or more are one stratum
 VOC = "PSeg_SSDD/voc_style"
 UNPACK = "unpack Official-SSDD-OPEN.rar and give the folder that it unpacks to"

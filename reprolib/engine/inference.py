@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from reprolib.engine import processes
 from reprolib.engine.devices import hardware_name, synchronise, to_device
 from reprolib.engine.progress import SECONDS_BETWEEN_LINES
 from reprolib.evaluation.rle import encode_masks
@@ -24,7 +26,7 @@ GPU_WORKERS = 4  # processes that read images ahead; on a CPU they would take th
 def predict(
     model: nn.Module, dataset: Dataset, *, device: str, batch_size: int = 1
 ) -> tuple[list[dict[str, object]], dict[str, object]]:
-    """Run a detector over a data set in its order.
+    """Run a detector over a data set in its order; several processes take its batches in turns.
 
     Args:
         model: keeps the detector contract; it is put into evaluation mode for the call.
@@ -33,20 +35,27 @@ def predict(
 
     Returns:
         results: COCO results, unrounded: image_id, category_id (the data set's own), bbox [x, y, w, h] in px, score,
-            segmentation (RLE) and, from models that rank masks apart, mask_score.
+            segmentation (RLE) and, from models that rank masks apart, mask_score. All of them in the first process,
+            none in the others.
         speed: images_per_second, seconds, images (those timed), batch_size, device, hardware, includes (what the
-            clock saw). The first batch, which pays for warming up, is timed only when it is the only one.
+            clock saw). A process' first batch, which pays for warming up, is timed only where nothing else was; of
+            several processes images and seconds are sums, so that the rate is that of one.
 
     Raises ValueError for an output that breaks the contract, naming the image.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     workers = GPU_WORKERS if torch.device(device).type == "cuda" else 0
+    total, rank, count = len(dataset), processes.rank(), processes.count()
+    mine = [
+        list(range(start, min(start + batch_size, total)))
+        for start in range(rank * batch_size, total, count * batch_size)
+    ]
     images_only = DataLoader(
-        _Images(dataset), batch_size=batch_size, collate_fn=list, num_workers=workers, pin_memory=workers > 0
+        _Images(dataset), batch_sampler=mine, collate_fn=list, num_workers=workers, pin_memory=workers > 0
     )
-    total, results = len(dataset), []
-    images_timed, seconds, first = 0, 0.0, (0, 0.0)
+    found: list[list[dict[str, object]]] = []  # by batch
+    timed, first, done = (0, 0.0), (0, 0.0), 0
     began = printed = time.perf_counter()
     was_training = model.training
     model.to(device).eval()
@@ -59,32 +68,42 @@ def predict(
                 synchronise(device)
                 took = time.perf_counter() - clock
                 if number:
-                    images_timed, seconds = images_timed + len(batch), seconds + took
+                    timed = timed[0] + len(batch), timed[1] + took
                 else:
-                    first = (len(batch), took)
+                    first = len(batch), took
                 if len(outputs) != len(batch):
                     raise ValueError(f"the model gave {len(outputs)} results for {len(batch)} images")
+                found.append([])
                 for (index, image), output in zip(batch, outputs, strict=True):
-                    results += coco_results(
+                    found[-1] += coco_results(
                         output,
                         image_id=dataset.image_ids[index],
                         category_ids=dataset.category_ids,
                         size=tuple(image.shape[-2:]),
                     )
-                now, done = time.perf_counter(), number * batch_size + len(batch)
-                if now - printed >= SECONDS_BETWEEN_LINES or done == total:
+                done = min(total, done + len(batch) * count)
+                now = time.perf_counter()
+                if now - printed >= SECONDS_BETWEEN_LINES or number + 1 == len(mine):
                     rate = done / (now - began)
                     left = math.ceil((total - done) / rate)
+                    detections = sum(map(len, found)) * count
+                    about = "about " if count > 1 else ""
                     print(
-                        f"image {done}/{total}  {rate:.1f} img/s  {len(results)} detections  ETA {left} s", flush=True
+                        f"image {about}{done}/{total}  {rate:.1f} img/s  {about}{detections} detections  ETA {left} s",
+                        flush=True,
                     )
                     printed = now
     finally:
         model.train(was_training)
-    includes = INCLUDES
-    if not images_timed:
-        (images_timed, seconds), includes = first, INCLUDES.replace("excluded", "included: there is no other")
-    return results, {
+    clocks = processes.everyone((timed, first))
+    includes = INCLUDES if count == 1 else f"{INCLUDES}; mean of {count} processes"
+    if not any(images for (images, _), _ in clocks):
+        clocks, includes = (
+            [(once, once) for _, once in clocks],
+            includes.replace("excluded", "included: there is no other"),
+        )
+    images_timed, seconds = (sum(values) for values in zip(*(timed for timed, _ in clocks), strict=True))
+    return _in_order(processes.to_first(found)), {
         "images_per_second": images_timed / seconds if seconds else 0.0,
         "seconds": seconds,
         "images": images_timed,
@@ -93,6 +112,12 @@ def predict(
         "hardware": hardware_name(device),
         "includes": includes,
     }
+
+
+def _in_order(shares: list[list[list[dict[str, object]]]]) -> list[dict[str, object]]:
+    """Results of batches that processes took in turns, by process -> one list in the order of the images."""
+    batches = itertools.chain.from_iterable(itertools.zip_longest(*shares, fillvalue=[]))
+    return list(itertools.chain.from_iterable(batches))
 
 
 def coco_results(

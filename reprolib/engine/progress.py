@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from reprolib.engine.processes import everyone, rank
 from reprolib.files import write_atomic
 
 SECONDS_BETWEEN_LINES = 2.0  # printed lines; the log gets every `log_every`-th iteration
 PENDING = 64  # batches whose losses wait on the device at most
+GRADIENT_NORM = "gradient_norm"
 
 
 class NonFiniteLossError(RuntimeError):
@@ -41,17 +43,23 @@ class LossWindow:
     Reading costs a GPU its queue, so the loop reads every iteration on a CPU, and on a GPU when it logs or saves (and
     after 64 batches). Each waiting entry keeps its iteration and image ids; so the batch at fault is named late, but
     rightly, and nothing is saved that came after it.
+
+    Of several processes each adds its own batches and all of them read at the same iterations: means are over all
+    batches, and all raise the same error.
     """
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[int, list[int], tuple[str, ...], Tensor]] = []
+        self.waiting: list[tuple[int, list[int], tuple[str, ...], float, Tensor]] = []
         self.sums: dict[str, float] = {}
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, float] = {}
 
-    def add(self, values: Mapping[str, Tensor], *, iteration: int, image_ids: list[int]) -> None:
-        """values: scalars by name; `image_ids` those of the batch that they come from."""
+    def add(self, values: Mapping[str, Tensor], *, iteration: int, image_ids: list[int], weight: float = 1.0) -> None:
+        """values: scalars by name; `image_ids` those of the batch that they come from.
+
+        weight: in the means, so that an iteration of several processes weighs as much as one of a single process.
+        """
         stacked = torch.stack([value.detach().float() for value in values.values()])
-        self.waiting.append((iteration, image_ids, tuple(values), stacked))
+        self.waiting.append((iteration, image_ids, tuple(values), weight, stacked))
         if len(self.waiting) >= PENDING:
             self.read()
 
@@ -60,33 +68,45 @@ class LossWindow:
         if not self.waiting:
             return
         numbers = iter(torch.cat([stacked for *_, stacked in self.waiting]).tolist())  # one copy for all
-        for iteration, image_ids, names, _ in self.waiting:
+        trouble = None
+        for iteration, image_ids, names, weight, _ in self.waiting:
             values = {name: next(numbers) for name in names}
             if not all(map(math.isfinite, values.values())):
-                raise NonFiniteLossError(iteration=iteration, values=values, image_ids=image_ids)
+                trouble = (iteration, names == (GRADIENT_NORM,), values, image_ids)
+                break
             for name, value in values.items():
-                self.sums[name] = self.sums.get(name, 0.0) + value
-                self.counts[name] = self.counts.get(name, 0) + 1
+                self.sums[name] = self.sums.get(name, 0.0) + weight * value
+                self.counts[name] = self.counts.get(name, 0.0) + weight
+        # One process' bad loss is every process' bad gradient: the loss is to blame.
+        troubles = sorted((one for one in everyone(trouble) if one), key=lambda one: one[:2])
+        if troubles:
+            iteration, _, values, image_ids = troubles[0]
+            raise NonFiniteLossError(iteration=iteration, values=values, image_ids=image_ids)
         self.waiting.clear()
 
     def take_means(self) -> dict[str, float]:
         """Means since the last call, by name; starts a new window."""
-        self.read()
-        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        state = self.state()
         self.sums, self.counts = {}, {}
-        return means
+        return {name: total / state["counts"][name] for name, total in state["sums"].items()}
 
     def state(self) -> dict[str, dict]:
         """Plain containers for a checkpoint, so that the line after a resume averages the whole window."""
         self.read()
-        return {"sums": dict(self.sums), "counts": dict(self.counts)}
+        merged: dict[str, dict] = {"sums": {}, "counts": {}}
+        for one in everyone({"sums": self.sums, "counts": self.counts}):
+            for kind, values in one.items():
+                for name, value in values.items():
+                    merged[kind][name] = merged[kind][name] + value if name in merged[kind] else value
+        return merged
 
     def load(self, state: Mapping[str, dict]) -> None:
+        """Go on from `state`; of several processes one."""
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
 
 
 class Progress:
-    """Prints plain lines (a bar on a terminal) and appends to the log.
+    """Prints plain lines (a bar on a terminal) and appends to the log; of several processes only the first does.
 
     log: one JSON object per line; lines after iteration `start` and a torn last one are dropped first, so that a
     resumed run repeats none.
@@ -96,12 +116,16 @@ class Progress:
         self.total, self.start = total, start
         self.began = time.perf_counter()
         self.printed = -math.inf
+        self.file = self.bar = None
+        if rank():
+            return
         kept = _lines_until(log, start) if start else ""
         if start and not kept:
             print(f"note: {log} is gone or empty; the log goes on at iteration {start}", flush=True)
         write_atomic(log, kept)
         self.file = log.open("a")
-        self.bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True) if sys.stderr.isatty() else None
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True)
 
     def advance(self) -> None:
         """One iteration is done."""
@@ -110,6 +134,8 @@ class Progress:
 
     def report(self, entry: Mapping[str, object]) -> None:
         """Log an entry of `train` and show it, unless the last line is less than two seconds old."""
+        if self.file is None:
+            return
         self.file.write(json.dumps(entry, allow_nan=False) + "\n")
         self.file.flush()  # a checkpoint may follow, after which this line is not made again
         now, iteration = time.perf_counter(), entry["iteration"]
@@ -121,7 +147,8 @@ class Progress:
             self.printed = now
 
     def close(self) -> None:
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
         if self.bar is not None:
             self.bar.close()
 

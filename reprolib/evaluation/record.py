@@ -112,7 +112,15 @@ RECORD_SCHEMA: Mapping[str, object] = _object(
     ),
     training=_object(
         "How the weights came about.",
-        optional=("seconds_total", "peak_memory_mb", "images_per_second"),
+        optional=(
+            "seconds_total",
+            "peak_memory_mb",
+            "images_per_second",
+            "loader_images_per_second",
+            "step_images_per_second",
+            "data_share",
+            "processes",
+        ),
         iterations=_field("integer", "optimiser steps", **_COUNT),
         images_seen=_field("integer", "images through the network, repeats counted", **_COUNT),
         seconds=_field("number", "wall time of the last process that trained", **_COUNT),
@@ -121,6 +129,10 @@ RECORD_SCHEMA: Mapping[str, object] = _object(
         device=_field("string", "torch device, e.g. cpu or cuda"),
         peak_memory_mb=_field(["number", "null"], "peak of the GPU's memory, MiB; null on CPU", **_COUNT),
         images_per_second=_field(["number", "null"], "training throughput", **_COUNT),
+        loader_images_per_second=_field("number", "what the processes that read images could deliver", **_COUNT),
+        step_images_per_second=_field("number", "what the steps could do if data were always there", **_COUNT),
+        data_share=_field("number", "of the time, 0..1: the training process stood still for data", **_COUNT),
+        processes=_field("integer", "processes that trained together, at last", minimum=1),
     ),
     recipe=_object(
         "Schedule and Scale of the run, field by field (reprolib.params); they grow, so others are allowed.",

@@ -1,4 +1,4 @@
-"""The parts of an inference: a detector says which of them runs; a benchmark may listen."""
+"""The parts of an inference and of a training step: who runs one says so; a benchmark may listen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from contextvars import ContextVar
 # Image to batch; batch to C2..; C2.. to the pyramid; learned layers behind it; the selection (NMS) of proposals and
 # detections, and masks to the size of the image given.
 INPUT, BACKBONE, NECK, HEAD, POST_PROCESSING = PARTS = ("input", "backbone", "neck", "head", "post-processing")
+# Of a training step besides: reading a batch; what the model does outside its parts, losses above all (the RoI heads'
+# are of their head); gradients; clipping and the update of the weights.
+LOADER, LOSSES, BACKWARD, OPTIMISER = "loader", "losses", "backward", "optimiser"
 
 _running: ContextVar[str] = ContextVar("running", default="")
 _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)

@@ -114,7 +114,7 @@ def _order(profile: Profile, runs: Sequence[str], folders: Mapping[str, Path], o
     state = git_state()
     if not state["revision"]:
         raise SubmitError("workers clone the committed tree, and here is no commit: run `git init` and commit first")
-    slots = _slots(profile, options.workers) if options.cluster == "local" else ()
+    slots = _slots(profile, options) if options.cluster == "local" else ()
     (WORK / "submit").mkdir(parents=True, exist_ok=True)
     orders = [
         Order(
@@ -124,6 +124,7 @@ def _order(profile: Profile, runs: Sequence[str], folders: Mapping[str, Path], o
             leader=str(Path.cwd()),
             cache="" if options.remote else cache_dir(Path.cwd()),
             remote=options.remote,
+            gpus=options.gpus if slots == () or any(slots) else 0,
             slots=slots,
         )
         for run in runs
@@ -150,15 +151,18 @@ def _check_committed(profile: Profile, orders: Sequence[Order]) -> None:
         shutil.rmtree(clone, ignore_errors=True)
 
 
-def _slots(profile: Profile, workers: int) -> tuple[str, ...]:
+def _slots(profile: Profile, options: Options) -> tuple[str, ...]:
     """What CUDA_VISIBLE_DEVICES is for each run at a time on this machine; empty texts on a CPU."""
     gpus: list[str] = []
-    if not os.environ.get("REPROLIB_DEVICE", "").startswith("cpu"):
+    if options.gpus and not os.environ.get("REPROLIB_DEVICE", "").startswith("cpu"):
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = visible.split(",") if visible else [] if visible == "" else _all_gpus()
     if not gpus:
-        return ("",) * (workers or default_jobs(profile))
-    return tuple(gpus[index % len(gpus)] for index in range(workers or len(gpus)))
+        return ("",) * (options.workers or default_jobs(profile))
+    if len(gpus) < options.gpus:
+        raise SubmitError(f"--gpus {options.gpus}: this machine has {len(gpus)}")
+    groups = [",".join(gpus[i : i + options.gpus]) for i in range(0, len(gpus) - options.gpus + 1, options.gpus)]
+    return tuple(groups[index % len(groups)] for index in range(options.workers or len(groups)))
 
 
 def _all_gpus() -> list[str]:
@@ -173,7 +177,7 @@ def _send(profile: Profile, runs: Sequence[str], folders: Mapping[str, Path], op
         schedules = profile.schedules.values()
         parameters |= {
             "timeout_min": DAY_MIN,
-            "cpus_per_task": max(max(one.workers + 1, one.cpu_threads) for one in schedules),
+            "cpus_per_task": max(max(one.workers + 1, one.cpu_threads) for one in schedules) * max(1, options.gpus),
             "gpus_per_node": options.gpus,
         } | ({"slurm_array_parallelism": options.workers} if options.workers else {})
         if not options.gpus:

@@ -44,6 +44,7 @@ class Order:
 
     revision: the commit to clone. leader: the working tree to clone it from, absolute.
     cache: the shared DVC cache, absolute; empty where results travel by `remote`, a DVC remote's name.
+    gpus: how many processes train it, one on each GPU; 0 for one on the CPU.
     slots: on one machine without a scheduler, what CUDA_VISIBLE_DEVICES is for each run at a time; empty under Slurm.
     """
 
@@ -53,6 +54,7 @@ class Order:
     leader: str
     cache: str = ""
     remote: str = ""
+    gpus: int = 1
     slots: tuple[str, ...] = ()
 
     @classmethod

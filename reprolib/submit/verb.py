@@ -15,8 +15,10 @@ HELP = "run what the active profile lacks on Slurm, or on the GPUs of this machi
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", action="append", default=[], help="only the runs that this table shows")
     parser.add_argument("--cluster", choices=("slurm", "local"), help="by default slurm where there is sbatch")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="runs at a time; by default one per GPU")
-    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="of each run under Slurm; 0 on a CPU cluster")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="runs at a time; by default as the GPUs suffice"
+    )
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="of each run, one process on each; 0 on CPUs")
     parser.add_argument(
         "--set",
         action="append",

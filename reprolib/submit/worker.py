@@ -28,6 +28,7 @@ from reprolib.repro import environment, piped
 from reprolib.submit.order import Order, SubmitError, held, read, take
 
 LINKED = ("work", "data")
+PROCESSES = "REPROLIB_PROCESSES"  # as reprolib.runs.launch has it, which loads torch: a worker that waits must be small
 END_S = 120  # within which Slurm kills a job after SIGTERM; ending earlier would pass for the job's own end
 
 
@@ -156,7 +157,7 @@ def _run(folder: Path, order: Order, *, device: str, log, locks: Sequence[int]) 
 
 def _call(command: Sequence[str], clone: Path, order: Order, *, device: str, log, locks: Sequence[int]) -> int:
     """Exit status of a command, which holds this worker's locks too and dies with it where the worker can see to it."""
-    variables = _environment(clone)
+    variables = _environment(clone) | {PROCESSES: str(max(1, order.gpus))}
     if order.slots:
         variables["CUDA_VISIBLE_DEVICES"] = device
         if device:

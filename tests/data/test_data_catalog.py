@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from reprolib.data import ssdd
 from reprolib.data.cards import CARDS
 from reprolib.data.catalog import SETS, find, prepare
 from reprolib.data.coco import CocoInstances
@@ -132,4 +133,11 @@ def test_cards_are_complete():
             assert ("unverified" in file.verification) == (not (file.sha256 or file.md5 or file.contents_checked))
     classes = {name: len(card.classes) for name, card in CARDS.items()}
     assert classes["coco"] == 80 and classes["isaid"] == 15 and classes["nwpu_vhr10"] == 10
+    assert CARDS["ssdd_7_3"].splits == {  # as the conversion is held to
+        "all": CARDS["ssdd"].splits["all"],
+        **{
+            f"own {name}": dict(zip(("images", "instances"), ssdd.official().counts[f"own/{part}"], strict=True))
+            for name, part in (("train", "train"), ("val", "test"))
+        },
+    }
     assert classes["cityscapes"] == 8 and classes["cityscapes_5"] == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import shutil
@@ -17,7 +18,10 @@ from reprolib.data.cards import CARDS
 from reprolib.data.catalog import find, prepare
 from reprolib.data.errors import DataError
 from reprolib.data.fetch import downloads
+from reprolib.data.published import card_split
 from reprolib.data.sets import coco, lvis
+from reprolib.data.sets import ssdd as ssdd_module
+from reprolib.data.sets.common import lock
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -213,6 +217,50 @@ def test_ssdd_has_two_label_sets(ships, tmp_path, monkeypatch):
     assert [folder.name for _, folder, _ in ships] == ["ssdd_coco"]
     with pytest.raises(DataError, match="which file is it"):
         prepare("ssdd", {"from_archive": str(tmp_path / "Official-SSDD-OPEN.zip")}, root=tmp_path / "other")
+
+
+def test_ssdd_is_fetched_and_converted_once_for_both_splits(ships, tmp_path):
+    root, mine = tmp_path / "data", tmp_path / "mine"
+    mine.mkdir()
+    seven = prepare("ssdd_7_3", {"from_dir": str(mine)}, root=root)
+    official = prepare("ssdd", {}, root=root)
+    assert ships == [(root / "ssdd", root / "ssdd_coco", {"annotations": None})]
+    for prepared, split, counted in (
+        (official, "official", ("train", "test")),
+        (seven, "own", ("own train", "own val")),
+    ):
+        annotations = {name: part.annotations for name, part in prepared.splits.items()}
+        folder = root / "ssdd_coco/annotations" / split
+        assert annotations == {"train": folder / "train.json", "val": folder / "test.json"}
+        assert {part.images for part in prepared.splits.values()} == {root / "ssdd/JPEGImages"}
+        assert tuple(card_split(prepared.card, name, path) for name, path in annotations.items()) == counted
+    assert (official.card.name, seven.card.name) == ("ssdd", "ssdd_7_3")
+    with pytest.raises(DataError, match="unknown option 'split'"):
+        prepare("ssdd", {"split": "own"}, root=root)
+
+
+def test_ssdd_made_under_the_other_name_while_waiting_is_not_made_again(ships, tmp_path, monkeypatch):
+    root, mine = tmp_path / "data", tmp_path / "mine"
+    mine.mkdir()
+
+    @contextlib.contextmanager
+    def waited(root, name):
+        with lock(root, name):
+            if not ships:  # the other process, which had the lock first
+                (root / "ssdd").symlink_to(mine)
+                ssdd_module.ssdd.convert(root / "ssdd", root / "ssdd_coco", contents=None)
+            yield
+
+    monkeypatch.setattr(ssdd_module, "lock", waited)
+    assert prepare("ssdd_7_3", {"from_dir": str(mine)}, root=root).name == "ssdd_7_3" and len(ships) == 1
+
+
+@pytest.mark.parametrize("name", ["ssdd", "ssdd_7_3", "cityscapes", "cityscapes_5"])
+def test_what_two_names_share_is_listed_under_both(tmp_path, name):
+    kept = downloads(tmp_path, name.partition("_")[0])
+    kept.mkdir(parents=True)
+    (kept / CARDS[name].files[0].name).touch()
+    assert listing.state(name, {}, root=tmp_path) == "1 of 2 files fetched"
 
 
 def test_isaid_comes_in_four_archives_some_with_archives_in_them(tmp_path, monkeypatch):

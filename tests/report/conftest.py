@@ -35,6 +35,7 @@ profiles:
     datasets:
       coco: {}
       ssdd: {}
+      ssdd_7_3: {}
     stands_in: {}
     scale: {}
     scale_for: {}

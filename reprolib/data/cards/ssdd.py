@@ -1,10 +1,12 @@
-"""Card of the SAR ship detection data set."""
+"""Cards of the SAR ship detection data set, with its official split and with one of 7:3."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reprolib.data.card import Card, File
 
-CARD = Card(
+SSDD = Card(
     name="ssdd",
     title="Official-SSDD, polygon annotations (PSeg)",
     licence="none stated for the data; repository Apache-2.0",
@@ -48,5 +50,23 @@ CARD = Card(
         "size of the archive: second-hand",
         "that SSDD.json's address, made of repository and commit, answers",
         "no licence is stated for the data",
+    ),
+)
+
+# What "Insight Any Instance" divides 7:3.
+SSDD_7_3 = replace(
+    SSDD,
+    name="ssdd_7_3",
+    title=f"{SSDD.title}, split 7:3",
+    splits={
+        "all": SSDD.splits["all"],
+        "own train": {"images": 812, "instances": 1_814},
+        "own val": {"images": 348, "instances": 773},
+    },
+    notes=(
+        "no 7:3 split is published: this one is the suite's own, reprolib/data/splits/ssdd_own_test.txt, 30% of the"
+        " images of each number of ships",
+        "files and folders are those of ssdd, which is prepared with it",
+        *SSDD.notes[1:],
     ),
 )

@@ -1,0 +1,43 @@
+"""The same network computed in another way: memory layout, compiled parts. Both change a model in place.
+
+They change results by rounding, so a schedule asks for them by name and they belong to a run's recipe.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+SHAPES = 64  # compiled forms of one function: so many input shapes of so many modules before torch gives up silently
+
+
+def use_channels_last(model: nn.Module) -> None:
+    """Weights and input channels last; on a CPU the input is so anyway, see `conv_layout`."""
+    model.to(memory_format=torch.channels_last)
+    set_input_layout(model, torch.channels_last)
+
+
+def set_input_layout(model: nn.Module, layout: torch.memory_format) -> None:
+    """The backbone's input in a memory layout."""
+    first = static_parts(model)[0]
+    first.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(memory_format=layout),))
+
+
+def compile_static_parts(model: nn.Module, *, dynamic: bool | None = None) -> None:
+    """torch.compile of the static parts, never of targets, sampling or post-processing, whose shapes vary.
+
+    dynamic: False compiles for every input shape anew; None makes the sides symbolic once they have changed.
+    """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SHAPES)
+    for module in static_parts(model):
+        module.compile(dynamic=dynamic)
+
+
+def static_parts(model: nn.Module) -> tuple[nn.Module, ...]:
+    """Modules whose shapes depend on the input's alone, the backbone first; raises ValueError for a model without."""
+    if not hasattr(model, "static_parts"):
+        raise ValueError(
+            f"{type(model).__name__} does not name its static parts (see reprolib.models.two_stage): leave"
+            " channels_last and compile of the schedule off"
+        )
+    return model.static_parts()
