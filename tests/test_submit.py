@@ -200,6 +200,7 @@ def _iterations(project: Project, run: str) -> int:
         return 0
 
 
+@pytest.mark.slow  # together a minute on an idle machine, many on a full one
 def test_ctrl_c_leaves_the_jobs_and_status_is_one_table(project):
     assert "The jobs go on" in project.interrupted
     rows = [line.split() for line in project.status.splitlines() if line.startswith("coco")]
@@ -210,6 +211,7 @@ def test_ctrl_c_leaves_the_jobs_and_status_is_one_table(project):
     assert "another `reprolib submit` follows these runs" in project.refused
 
 
+@pytest.mark.slow  # together a minute on an idle machine, many on a full one
 def test_a_killed_worker_s_run_is_submitted_again_and_resumes(project):
     assert f"1 lost, submitted again: {RUNS[0]}" in project.said
     assert [len(project.starts(run)) for run in RUNS] == [2, 1]
@@ -219,6 +221,7 @@ def test_a_killed_worker_s_run_is_submitted_again_and_resumes(project):
     assert {tuple(project.starts(run)[0].split()[1:]) for run in RUNS} == {("6", "1"), ("7", "1")}, "one GPU each"
 
 
+@pytest.mark.slow  # together a minute on an idle machine, many on a full one
 def test_results_are_in_the_leader_and_nothing_is_done_again(project):
     for run in RUNS:
         record = json.loads((project.path / f"results/toy/records/{run}.json").read_text())
@@ -235,11 +238,13 @@ def other(project):
     return project.clone(project.path.parent / "other", cache=project.path / ".dvc/cache")
 
 
+@pytest.mark.slow  # together a minute on an idle machine, many on a full one
 def test_finished_runs_are_known_in_a_clone_that_shares_the_cache(other):
     assert "2 runs: 2 done, 0 under way, 0 submitted" in other.sent()
     assert (other.path / f"results/toy/weights/{RUNS[0]}.safetensors").read_text() == f"weights of {RUNS[0]}"
 
 
+@pytest.mark.slow  # together a minute on an idle machine, many on a full one
 def test_a_change_is_committed_first_then_the_run_fails_is_cancelled_and_comes_home_by_a_remote(other, tmp_path):
     document = yaml.safe_load((other.path / "params.yaml").read_text())
     for profile in (document["profile"], document["profiles"]["toy"]):
