@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
+from reprolib.engine.devices import synchronise
 from reprolib.evaluation.environment import cpu_name
 from reprolib.models.systems import mask_rcnn
 from reprolib.params import Scale, Schedule
@@ -165,10 +166,10 @@ def alternate(
         task(name)  # first calls allocate and pick kernels
     for index in range(rounds):
         for name in names if index % 2 == 0 else reversed(names):
-            _wait(device)
+            synchronise(device)
             start = time.perf_counter()
             task(name)
-            _wait(device)
+            synchronise(device)
             seconds[name].append(time.perf_counter() - start)
     return seconds
 
@@ -176,11 +177,6 @@ def alternate(
 def hardware(device: str) -> str:
     """The name of what a device runs on."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
 
 
 def text(result: dict) -> str:

@@ -54,6 +54,20 @@ def shape_text(shapes: list[Shape]) -> str:
     return ", ".join("×".join(map(str, shape[1:])) for shape in shapes)
 
 
+def block_rows(modules: Mapping[str, nn.Module], seen: Mapping[str, Seen]) -> list[dict[str, object]]:
+    """Input, output and parameters of every module that was seen (`shapes_seen`), in the order of `modules`."""
+    return [
+        {
+            "block": name,
+            "input": shape_text(seen[name].inputs),
+            "output": shape_text(seen[name].outputs),
+            "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        }
+        for name, module in modules.items()
+        if name in seen
+    ]
+
+
 def tensors(value: object) -> Iterator[Tensor]:
     """All tensors of nested lists, tuples and mappings, in order."""
     if isinstance(value, Tensor):

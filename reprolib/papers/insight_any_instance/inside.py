@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from reprolib.models.input_transform import scale_boxes
-from reprolib.models.shapes import shape_text, shapes_seen
+from reprolib.models.shapes import block_rows, shapes_seen
 from reprolib.papers.insight_any_instance.area_loss import AreaLoss
 from reprolib.papers.insight_any_instance.global_prompts import GlobalPrompts
 from reprolib.papers.insight_any_instance.local_prompts import LearnedSpectrum
@@ -81,16 +81,7 @@ def block_shapes(model: nn.Module, *, height: int, width: int) -> list[dict[str,
     """Input, output and parameters of every block for one image of that size, each block at its first call."""
     named = blocks(model)
     seen = shapes_seen(model, named, height=height, width=width, proposals=10, detections=4)
-    return [
-        {
-            "block": name,
-            "input": shape_text(seen[name].inputs),
-            "output": shape_text(seen[name].outputs),
-            "parameters": sum(parameter.numel() for parameter in module.parameters()),
-        }
-        for name, module in named.items()
-        if name in seen
-    ]
+    return block_rows(named, seen)
 
 
 class PromptView(NamedTuple):

@@ -15,7 +15,7 @@ from reprolib.bench_speed import run_speed
 from reprolib.experiment import Experiment
 from reprolib.models.input_transform import Batch
 from reprolib.models.one_stage import OneStage
-from reprolib.models.shapes import shape_text, shapes_seen
+from reprolib.models.shapes import block_rows, shapes_seen
 from reprolib.models.solov2_levels import Level
 from reprolib.models.solov2_targets import Cells, Wanted, instance_targets, last_instance
 from reprolib.papers.location_attention.cross_stage_backbone import STAGES
@@ -67,15 +67,7 @@ def block_shapes(model: OneStage, *, height: int, width: int) -> list[dict[str, 
     """Input, output and parameters of every block for one image of that size; of the branches at the finest grid."""
     named = blocks(model)
     seen = shapes_seen(model, named, height=height, width=width, proposals=0, detections=4)
-    return [
-        {
-            "block": name,
-            "input": shape_text(seen[name].inputs),
-            "output": shape_text(seen[name].outputs),
-            "parameters": sum(parameter.numel() for parameter in module.parameters()),
-        }
-        for name, module in named.items()
-    ]
+    return block_rows(named, seen)
 
 
 class Attention(NamedTuple):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reprolib.models.carafe import FACTOR, KERNEL, Carafe
 from reprolib.models.input_transform import Batch, scale_boxes
 from reprolib.models.non_local import NonLocal
-from reprolib.models.shapes import shape_text, shapes_seen, tensors
+from reprolib.models.shapes import block_rows, shapes_seen, tensors
 from reprolib.papers.mai_se_net.mask_interaction import ASPP, CBAM, CSAB, RATES
 from reprolib.papers.mai_se_net.scale_enhancement import ScaleEnhancementPyramid
 
@@ -68,16 +68,7 @@ def block_shapes(model: nn.Module, *, height: int, width: int, detections: int =
     """
     named = {name: module for name, module in blocks(model).items() if not name.startswith("M2 to M3: ")}
     seen = shapes_seen(model, named, height=height, width=width, proposals=10, detections=detections)
-    return [
-        {
-            "block": name,
-            "input": shape_text(seen[name].inputs),
-            "output": shape_text(seen[name].outputs),
-            "parameters": sum(parameter.numel() for parameter in module.parameters()),
-        }
-        for name, module in named.items()
-        if name in seen
-    ]
+    return block_rows(named, seen)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from torchvision.ops import box_iou
 from reprolib.models.box_head import of_class
 from reprolib.models.input_transform import Batch, scale_boxes
 from reprolib.models.mask_targets import cut_masks
-from reprolib.models.shapes import shape_text, shapes_seen
+from reprolib.models.shapes import block_rows, shapes_seen
 from reprolib.papers.seanet.box_head import BoxOutputs
 from reprolib.papers.seanet.box_losses import box_loss
 from reprolib.papers.seanet.box_stage import FullyConvolutionalBoxStage, select
@@ -68,16 +68,7 @@ def block_shapes(model: nn.Module, *, height: int, width: int, detections: int =
     """Input, output and parameters of every block of the RoI heads for one image of that size."""
     named = {name: module for name, module in blocks(model).items() if name not in COMMON}
     seen = shapes_seen(model, named, height=height, width=width, proposals=10, detections=detections)
-    return [
-        {
-            "block": name,
-            "input": shape_text(seen[name].inputs),
-            "output": shape_text(seen[name].outputs),
-            "parameters": sum(parameter.numel() for parameter in module.parameters()),
-        }
-        for name, module in named.items()
-        if name in seen
-    ]
+    return block_rows(named, seen)
 
 
 class BoxView(NamedTuple):
