@@ -1,7 +1,7 @@
 """`reprolib bench`: which benchmark runs, with which options.
 
 Without any, our Mask R-CNN against torchvision's (`reprolib.bench`); `--attribute` times what each of our faster pieces
-brings there (`reprolib.bench_attribution`),
+brings there (`reprolib.bench_attribution`), `--parity` trains both and compares their AP (`reprolib.bench_parity`);
 `--ladder TABLE` times the rows of an ablation
 (`reprolib.bench_ladder`), `--prompt EXPERIMENT` box prompts on an encoded image (`reprolib.bench_prompt`), `--speed`
 whole systems part by part (`reprolib.bench_speed`), `--profile-step EXPERIMENT` a training step part by part
@@ -18,6 +18,7 @@ from reprolib import (
     bench_attribution,
     bench_evaluation,
     bench_ladder,
+    bench_parity,
     bench_parts,
     bench_prompt,
     bench_speed,
@@ -48,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pair.add_argument("--attribute", action="store_true", help="also ours with each faster piece taken back in turn")
     pair.add_argument("--tasks", nargs="+", choices=bench.TASKS, default=tuple(bench.TASKS), help="of --attribute")
     pair.add_argument("--parts", action="store_true", help="also where the time of both goes, part by part")
+    parity = parser.add_argument_group("the AP of both, trained alike (--profile's schedule, thin networks)")
+    parity.add_argument(
+        "--parity", nargs="?", const="street", metavar="DATASET", help="by default the generated street scenes"
+    )
+    parity.add_argument("--seeds", type=int, nargs="+", default=(0, 1), help="each trains both once")
+    parity.add_argument("--iterations", type=int, help="by default the schedule's")
     rows = parser.add_argument_group("rows of an ablation, each against the row above")
     rows.add_argument("--ladder", metavar="TABLE", help="for example mai_se_net-1; one image's inference")
     rows.add_argument("--rows", type=int, nargs="+", default=(), help="by default all rows of the table's ablation")
@@ -86,13 +93,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after the other benchmarks."""
     speed = arguments.speed is not None
-    alone = ("ladder", "prompt", "speed", "profile_step", "evaluation", "attribute", "parts")
+    alone = ("ladder", "prompt", "speed", "profile_step", "evaluation", "attribute", "parts", "parity")
     named = [name for name in alone if getattr(arguments, name) not in (None, False)]
     if len(named) > 1:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in alone)
         raise ValueError(f"{options}: each is a benchmark; name one at a time")
     if arguments.attribute or arguments.parts:
         return _run_parts_of_pair(arguments)
+    if arguments.parity:
+        return _run_parity(arguments)
     if arguments.ladder:
         return _run_ladder(arguments)
     if arguments.prompt:
@@ -131,6 +140,19 @@ def _run_parts_of_pair(arguments: argparse.Namespace) -> int:
     )
     _show(arguments, result, module.text(result))
     return 0
+
+
+def _run_parity(arguments: argparse.Namespace) -> int:
+    result = bench_parity.run_parity(
+        arguments.parity,
+        load_profile(arguments.profile),
+        device=arguments.device or pick_device(),
+        seeds=arguments.seeds,
+        iterations=arguments.iterations,
+        input_size=tuple(arguments.input_size) if arguments.input_size else None,
+    )
+    _show(arguments, result, bench_parity.text(result))
+    return int(result["exact"] > bench_parity.EXACT)
 
 
 def _show(arguments: argparse.Namespace, result: dict, table: str) -> None:
