@@ -97,6 +97,17 @@ def test_slurm_is_asked_for_what_the_profile_s_runs_need(monkeypatch, tmp_path, 
     assert json.loads((tmp_path / "a/jobs.json").read_text()) == [{"id": "7_0"}]
 
 
+def test_ctrl_c_while_jobs_are_handed_over_waits_until_they_are_noted(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(leader, "send", lambda folders, **given: os.kill(os.getpid(), signal.SIGINT) or [{"id": "7"}])
+    before = signal.getsignal(signal.SIGINT)
+    profile = parse(Profile, PROFILE, where="test")
+    with pytest.raises(KeyboardInterrupt):
+        leader._send(profile, ["a"], {"a": tmp_path / "a"}, leader.Options(), first=True)
+    assert json.loads((tmp_path / "a/jobs.json").read_text()) == [{"id": "7"}]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 @pytest.mark.parametrize(
     ("visible", "options", "slots"),
     [
