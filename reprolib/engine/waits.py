@@ -26,7 +26,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from reprolib.engine.wait_causes import COPIED, READ, index_copies, operator_waits
 
 PACKAGE = Path(__file__).resolve().parent.parent
-OWN = {str(PACKAGE / "engine" / name) for name in ("waits.py", "wait_causes.py")}
+# Not the lines to blame: this module's, and those that wait on behalf of others.
+PASSED = {str(PACKAGE / name) for name in ("engine/waits.py", "engine/wait_causes.py", "models/on_device.py")}
 DEVICE, HOST = torch.device("cuda", 0), torch.device("cpu")
 MAKERS = (torch.tensor, torch.as_tensor, Tensor.new_tensor)
 READERS = (Tensor.cpu, Tensor.numpy, Tensor.tolist)
@@ -183,7 +184,7 @@ def _place() -> str:
     frame = sys._getframe()
     while frame is not None:
         name = frame.f_code.co_filename
-        if name.startswith(str(PACKAGE)) and name not in OWN:
+        if name.startswith(str(PACKAGE)) and name not in PASSED:
             path = Path(name).relative_to(PACKAGE).as_posix()
             return f"{path}:{frame.f_lineno} {frame.f_code.co_name}"
         frame = frame.f_back

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torchvision.ops import nms
 
 from reprolib.engine.waits import count_waits
-from reprolib.models.on_device import numbers_like, rows_where
+from reprolib.models.on_device import numbers_like
+from reprolib.models.samples import draw
 
 X = torch.tensor([0.5, -1.0, 2.0, 3.0])
 ROWS = torch.tensor([0, 2])
@@ -82,10 +83,11 @@ def test_what_is_free_is_not(name):
 
 
 def test_a_wait_is_put_down_to_the_line_of_the_suite_and_code_takes_its_ways_for_gpus():
-    masks = [X > 0, X > 1]
+    labels = [torch.tensor([1, 0, 1]), torch.tensor([0, 0])]
     with count_waits() as seen:
         assert X.is_cuda and X.device.type == "cuda"
-        rows = rows_where(masks)
-    assert not X.is_cuda and [one.tolist() for one in rows] == [[0, 2, 3], [2, 3]]
+        drawn = draw(labels, batch=8, positive=0.5)
+    assert not X.is_cuda and [[one.tolist() for one in rows] for rows in drawn] == [[[0, 2], [1]], [[], [0, 1]]]
     ((wait, times),) = seen.items()
-    assert times == 1 and wait.place.startswith("models/on_device.py:") and wait.place.endswith(" rows_where")
+    assert times == 1  # for all masks of all images
+    assert wait.place.startswith("models/samples.py:") and wait.place.endswith(" draw")
