@@ -114,8 +114,8 @@ def _spread(rows: Sequence[Row], whole: str, metric: str) -> Finding | None:
         cells=tuple(row.ref(metric) for row in rows),
         arithmetic=f"{short(metric)} {', '.join(row.cells[metric].printed for row in rows)}: {wide:.1f} points;"
         f" {short(whole)} {narrow:.1f}",
-        message=f"Table {rows[0].head.table}: {short(metric)} jumps over the ablation while {short(whole)} hardly moves;"
-        " it rests on few objects.",
+        message=f"Table {rows[0].head.table}: {short(metric)} jumps over the ablation while {short(whole)} hardly"
+        " moves; it rests on few objects.",
     )
 
 

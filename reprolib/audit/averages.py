@@ -91,7 +91,8 @@ def _mean_of(row: Row, whole: str, parts: Sequence[str]) -> Finding | None:
         severity, reason = Severity.WARNING, "only if every category were rounded by half a unit to the same side"
     else:
         severity, reason = Severity.NOTE, "the rounding of the categories can explain it"
-    message = f"{row.name}: the printed average {short(whole)} is not the mean of the {len(parts)} printed categories; {reason}."
+    message = f"{row.name}: the printed average {short(whole)} is not the mean of the {len(parts)} printed categories;"
+    message += f" {reason}."
     for part in parts if severity is Severity.ERROR else ():
         if row.cells[part].printed == printed:
             fitting = row.value(part) + gap * len(parts)
@@ -140,8 +141,8 @@ def lvis_average(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
                 arithmetic=f"{terms} = {implied:.2f}, printed {row.cells['segm/AP'].printed}"
                 f" ({signed(_off(row, shares), 2)}); the other {len(kept)} rows within {worst:.3f}"
                 f" (the published 337, 461, 405 would give {published:.2f})",
-                message=f"{row.name}: AP is not the category-weighted mean of its APr, APc and APf, while the other rows'"
-                " is. One of the four is misprinted; if it is AP, each gain over another row changes by"
+                message=f"{row.name}: AP is not the category-weighted mean of its APr, APc and APf, while the other"
+                " rows' is. One of the four is misprinted; if it is AP, each gain over another row changes by"
                 f" {signed(-_off(row, shares), 2)}.",
             )
 

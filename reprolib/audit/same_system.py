@@ -90,8 +90,8 @@ def across_papers(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
 
     Other numbers are usual (other training, other splits) and matter, since a method may beat one of them and not the
     other: a note, and a warning where AP differs by more than 2 points. Equal ones to the last digit, three and more,
-    are quoted: a note. Classes of Cityscapes are compared over both of its class lists, averages are not; nor are columns
-    that are known to be mislabelled.
+    are quoted: a note. Classes of Cityscapes are compared over both of its class lists, averages are not; nor are
+    columns that are known to be mislabelled.
     """
     for one, other in combinations(_representatives(tables), 2):
         if one.head.paper == other.head.paper or not _same_system(one, other):
@@ -146,42 +146,36 @@ def box_and_mask(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
 
 
 def _box_and_mask(one: Row, other: Row) -> Iterator[Finding | None]:
-    apart = []
-    compared = False
-    for metric in one.cells:
-        kind, _, name = metric.partition("/")
-        if kind not in {"segm", "bbox"} or (one is other and kind == "bbox"):
-            continue
-        twin = f"{'bbox' if kind == 'segm' else 'segm'}/{name}"
-        if (
-            name not in {"AP", "APs", "APm", "APl"}
-            or twin not in other.cells
-            or (twin in one.cells and one is not other)
-        ):
-            continue
-        compared = True
-        box, mask = (one, other) if kind == "bbox" else (other, one)
-        if abs(one.value(metric) - other.value(twin)) > BOX_AND_MASK:
-            apart.append((name, box, mask))
-    if not compared:
-        return
-    if not apart:
-        yield None
-        return
-    texts = []
-    for name, box, mask in apart:
+    """For a row that prints both, `other` is the row itself; of two rows, each prints one of them."""
+    texts, refs, apart = [], [], []
+    names = [
+        name for name in ("AP", "APs", "APm", "APl") if _kinds(one, name) | _kinds(other, name) == {"bbox", "segm"}
+    ]
+    if one is not other:  # what one of the rows prints of both is compared in that row
+        names = [name for name in names if len(_kinds(one, name)) == len(_kinds(other, name)) == 1]
+    for name in names:
+        box, mask = (one, other) if "bbox" in _kinds(one, name) else (other, one)
         gap = box.value(f"bbox/{name}") - mask.value(f"segm/{name}")
-        texts.append(f"{name} box {box.cells[f'bbox/{name}'].printed} / mask {mask.cells[f'segm/{name}'].printed}")
-        texts[-1] += f" ({signed(gap, 1)})"
-    refs = (ref for name, box, mask in apart for ref in (box.ref(f"bbox/{name}"), mask.ref(f"segm/{name}")))
+        if abs(gap) > BOX_AND_MASK:
+            apart.append(name)
+            refs += [box.ref(f"bbox/{name}"), mask.ref(f"segm/{name}")]
+            printed = f"box {box.cells[f'bbox/{name}'].printed} / mask {mask.cells[f'segm/{name}'].printed}"
+            texts.append(f"{name} {printed} ({signed(gap, 1)})")
+    if not apart:
+        yield from [None] * bool(names)
+        return
     place = one.name if one is other else f"{one.name} and {other.name}"
     yield Finding(
-        severity=Severity.WARNING if any(name == "AP" for name, _, _ in apart) else Severity.NOTE,
+        severity=Severity.WARNING if "AP" in apart else Severity.NOTE,
         cells=tuple(refs),
         key=f"{one.table_id}/{one.number}" + ("" if one is other else f"/{other.table_id}/{other.number}"),
         arithmetic="; ".join(texts),
         message=f"{place}: boxes and masks of the same detections are far apart.",
     )
+
+
+def _kinds(row: Row, name: str) -> set[str]:
+    return {kind for kind in ("bbox", "segm") if f"{kind}/{name}" in row.cells}
 
 
 def repeated_value(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
