@@ -25,8 +25,8 @@ def claimed_numbers(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> 
     """A printed difference or value against the cells that it is of.
 
     Both cells are within half a unit of their last digit, and so is the printed number. A claim that no such digits
-    give is an error, a warning where the text says "about". One that is merely another number than the printed cells
-    give is a note: it can come from numbers before rounding.
+    give is an error, a warning where the text says "about" or the cells are of two tables. One that is merely another
+    number than the printed cells give is a note: it can come from numbers before rounding.
     """
     for claim, row, other in _of_rows(tables, claims):
         if not NUMBER.fullmatch(claim.claimed) or claim.metric not in row.cells:
@@ -47,7 +47,8 @@ def _number(claim: Claim, tables: Sequence[PrintedTable], row: Row, other: Row |
     margin = half + row.rounding(metric) + (other.rounding(metric) if other else 0)
     explained = abs(gap - claimed) < margin - EPSILON
     message = f"{claim.id}: {claim.text}; claimed is {claim.claimed}, the cells give another number."
-    severity = Severity.WARNING if "about" in claim.text else Severity.ERROR
+    two_tables = other is not None and other.table_id != row.table_id
+    severity = Severity.WARNING if "about" in claim.text or two_tables else Severity.ERROR
     if explained:
         severity = Severity.NOTE
         message += " Numbers before rounding can give the claimed one."

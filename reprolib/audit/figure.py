@@ -9,7 +9,7 @@ from reprolib.audit.run import Checked
 from reprolib.papers import catalog
 from reprolib.report.pictures import COLOURS, Picture, finish, house_style, new_figure
 
-SEVERITY_COLOURS = {Severity.ERROR: COLOURS[0], Severity.WARNING: COLOURS[2], Severity.NOTE: "#BBBBBB"}
+SEVERITY_COLOURS = {Severity.ERROR: COLOURS[0], Severity.WARNING: COLOURS[4], Severity.NOTE: "#BBBBBB"}
 
 
 @house_style

@@ -49,12 +49,14 @@ CLAIM_CHECKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What one check did. title: its first sentence. explained: the rest of what it says about itself.
+    """What one check did. subject: of the checks that it stands with. title: its first sentence. explained: the rest of
+    what it says about itself.
 
     compared: how many comparisons it made; those without a finding hold.
     """
 
     name: str
+    subject: str
     title: str
     explained: str
     compared: int
@@ -92,6 +94,7 @@ def _checked(check: Callable, *data: Sequence) -> Checked:
     results = list(check(*data))
     return Checked(
         name=check.__name__,
+        subject=inspect.getdoc(inspect.getmodule(check)).partition("\n")[0],
         title=" ".join(title.split()),
         explained=" ".join(explained.split()),
         compared=len(results),
