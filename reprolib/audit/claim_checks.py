@@ -210,7 +210,7 @@ def claimed_sums(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Ite
     by_id = {table.id: table for table in tables}
     for claim in claims:
         check = frame_rate if claim.claimed == "threshold not given" else SUMS.get(claim.id)
-        if check:
+        if check and any(table.paper == claim.paper for table in tables):
             yield check(claim, by_id)
 
 

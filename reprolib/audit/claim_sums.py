@@ -82,6 +82,43 @@ def sum_of_shares(claim: Claim, tables: Tables, *, row: int, shares: tuple[str, 
     )
 
 
+def prompted_gain(claim: Claim, tables: Tables) -> Finding | None:
+    """A gain of prompted over automatic segmentation, which the tables keep as metrics of different names."""
+    place, base = claim.minuend, claim.subtrahend
+    row = tables[f"{claim.paper}-{place.table}"].row(place.row)
+    other = tables[f"{claim.paper}-{base.table}"].row(base.row)
+    prompted = f"oracle/{claim.metric}"
+    gain = row.value(prompted) - other.value(claim.metric)
+    if abs(gain - float(claim.claimed)) <= 0.05 + EPSILON:
+        return None
+    return Finding(
+        severity=Severity.ERROR,
+        cells=(row.ref(prompted), other.ref(claim.metric)),
+        key=claim.id,
+        arithmetic=f"{row.cells[prompted].printed} - {other.cells[claim.metric].printed} = {signed(gain, 1)}, claimed"
+        f" {claim.claimed}",
+        message=f"{claim.id}: {claim.text}; claimed is {claim.claimed}, the cells give another number.",
+    )
+
+
+def about_equal(claim: Claim, tables: Tables, *, within: float) -> Finding | None:
+    """Two numbers that are called equivalent differ by no more than a share of the second."""
+    place, base = claim.minuend, claim.subtrahend
+    row = tables[f"{claim.paper}-{place.table}"].row(place.row)
+    other = tables[f"{claim.paper}-{base.table}"].row(base.row)
+    change = row.value(claim.metric) / other.value(claim.metric) - 1
+    if abs(change) <= within:
+        return None
+    return Finding(
+        severity=Severity.WARNING,
+        cells=(row.ref(claim.metric), other.ref(claim.metric)),
+        key=claim.id,
+        arithmetic=f"{row.cells[claim.metric].printed} / {other.cells[claim.metric].printed} is"
+        f" {signed(100 * change, 1)} %",
+        message=f"{claim.id}: {claim.text}; they differ by more than {100 * within:.0f} %.",
+    )
+
+
 def frame_rate(claim: Claim, tables: Tables) -> Finding | None:
     """A speed that is called real-time reaches the images per second of video; a note where it does not."""
     row = tables[f"{claim.paper}-{claim.minuend.table}"].row(claim.minuend.row)
@@ -101,6 +138,8 @@ SUMS: Mapping[str, Callable[[Claim, Tables], Finding | None]] = {
     "SEA-075": partial(gain_against_gain, gain=((3, 8), (3, 7)), other=((3, 2), (3, 1))),
     "SEA-076": partial(gain_against_gain, gain=((3, 10), (3, 9)), other=((3, 4), (3, 3))),
     "SEA-077": partial(gain_against_gain, gain=((3, 12), (3, 11)), other=((3, 6), (3, 5))),
+    "SEA-085": partial(about_equal, within=0.05),
+    "IAI-058": prompted_gain,
     "IAI-060": partial(sum_of_shares, row=2, shares=("[0.0,0.1)", "[0.1,0.2)")),
     "IAI-061": partial(sum_of_shares, row=3, shares=("[0.0,0.1)",)),
     "IEM-073": partial(gain_against_gain, gain=((6, 8), (6, 1)), other=((5, 8), (5, 1))),

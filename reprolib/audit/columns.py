@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from reprolib.audit.finding import Finding, Severity
 from reprolib.audit.printed import PrintedTable, Row, dataset_of
 
-# A column's ratio to AP is compared with that of the same metric in other tables of the data set, when there are so
-# many rows; it is off where every row of the column is this factor or more away from every other.
-FEWEST_ROWS = 8
+# A column's ratio to AP is compared with that of the same metric in each other table of the data set. It is off from a
+# table where every row is this factor or more away from every row there.
 FACTOR = 1.5
+FEWEST_ROWS = 3
+FEWEST_TABLES = 2
 NAMES = ("AP50", "AP75", "APs", "APm", "APl")
 
 
@@ -19,8 +20,8 @@ def mislabelled(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
     """A column's ratio to AP against the same metric's in all other tables of the data set.
 
     The ratio of AP of small objects to AP, say, hardly depends on the system. A column of which every row is off by
-    1.5 times or more from every other table's row does not hold what its head says. An error; the arithmetic names the
-    ranges of the other metrics for comparison.
+    1.5 times or more from every row of most other tables does not hold what its head says, or they do not. An error;
+    the arithmetic says in how many rows the other metrics' ratios would fit.
     """
     for table in tables:
         for dataset in dict.fromkeys(map(dataset_of, table.rows)):
@@ -32,28 +33,30 @@ def mislabelled(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
 def _column(
     tables: Sequence[PrintedTable], table: PrintedTable, dataset: str, kind: str, name: str
 ) -> Iterator[Finding | None]:
-    metric = f"{kind}/{name}"
     own = _ratios(table.rows, dataset, kind, name)
-    rest = [row for other in tables if other is not table for row in other.rows]
-    others = _ratios(rest, dataset, kind, name)
-    if len(own) < FEWEST_ROWS or len(others) < FEWEST_ROWS:
+    others = [_ratios(other.rows, dataset, kind, name) for other in tables if other is not table]
+    others = [ratios for ratios in others if len(ratios) >= FEWEST_ROWS]
+    if len(own) < FEWEST_ROWS or len(others) < FEWEST_TABLES:
         return
-    low, high = min(others.values()), max(others.values())
-    if not (min(own.values()) >= FACTOR * high or max(own.values()) <= low / FACTOR):
+    low, high = min(own.values()), max(own.values())
+    off = [ratios for ratios in others if low >= FACTOR * max(ratios.values()) or high <= min(ratios.values()) / FACTOR]
+    if len(off) <= len(others) / 2:
         yield None
         return
+    elsewhere = [ratio for ratios in off for ratio in ratios.values()]
     texts = [
-        f"{metric} / AP {min(own.values()):.2f} to {max(own.values()):.2f} here, {low:.2f} to {high:.2f} elsewhere"
+        f"{name} / AP {low:.2f} to {high:.2f} here, {min(elsewhere):.2f} to {max(elsewhere):.2f} in {len(off)} of"
+        f" {len(others)} other tables"
     ]
+    rest = [row for other in tables if other is not table for row in other.rows]
     for other in NAMES:
         if other != name and (found := _ratios(rest, dataset, kind, other)):
             least, most = min(found.values()), max(found.values())
             inside = sum(least <= ratio <= most for ratio in own.values())
             texts.append(f"{other} / AP {least:.2f} to {most:.2f} elsewhere ({inside} of {len(own)} rows inside)")
-    refs = [row.ref(name) for row in own for name in (metric, f"{kind}/AP")]
     yield Finding(
         severity=Severity.ERROR,
-        cells=tuple(refs),
+        cells=tuple(row.ref(f"{kind}/{column}") for row in own for column in (name, "AP")),
         key=f"{table.id}/{kind}-{name}",
         arithmetic="; ".join(texts),
         message=f"Table {table.number}: the column {name} cannot hold {name}; its ratio to AP is off in all {len(own)}"

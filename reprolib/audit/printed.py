@@ -10,7 +10,7 @@ from reprolib.papers import catalog
 from reprolib.report.reported import Cell, load_table, table_numbers
 
 LOWER_IS_BETTER = frozenset({"time_ms", "params_M", "flops_G"})
-ACCURACIES = ("segm/", "bbox/", "trimap_accuracy/")
+ACCURACIES = ("segm/", "bbox/", "oracle/", "trimap_accuracy/")
 # One data set under two names. Cityscapes with five of its eight classes has the same classes, but another average.
 DATASETS = {"COCO": "COCO2017", "Cityscapes-5cls": "Cityscapes"}
 EPSILON = 1e-9  # of sums of decimal fractions in binary

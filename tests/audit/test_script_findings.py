@@ -268,6 +268,7 @@ def test_its_numbers_are_those_of_audit_md(checked):
     sums = {f.cells[0].metric: f.arithmetic for f in checked["additivity"].findings if f.tables == ("seanet-6",)}
     assert "= 66.19, printed 64.89" in sums["params_M"] and "= 473, printed 464" in sums["time_ms"]
     (label,) = checked["mislabelled"].findings
+    assert "APs / AP 1.33 to 1.82 here, 0.37 to 0.60 in 3 of 3 other tables" in label.arithmetic
     assert "AP50 / AP 1.48 to 1.80 elsewhere" in label.arithmetic and len(label.rows) == 12
     ladder = {f.key: f.message for f in checked["claimed_numbers"].findings}
     assert "HQ-ISNet HRNetV2-W18 (table 1 row 15) 66.6" in ladder["MAI-029"]
