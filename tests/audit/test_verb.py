@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reprolib.audit.figure import found_by_check
 from reprolib.audit.finding import Severity
 from reprolib.audit.reading import items
 from reprolib.audit.run import audit
@@ -79,3 +80,9 @@ def test_a_papers_section_keeps_what_was_read(paper):
     assert all(item.text not in section for item in items(paper) if not item.by_reading)
     assert " ".join(audit_text(paper).split()).count("[read]") == section.count("[read]")
     assert section.startswith("By computation: ")
+
+
+def test_the_figure_is_drawn(tmp_path):
+    path = tmp_path / "found_by_check.png"
+    found_by_check(audit(), title="What the audit found").save(path)
+    assert path.read_bytes().startswith(b"\x89PNG")
