@@ -1,9 +1,9 @@
 """Kernels that need not import torch: forked from a process that has, while `reprolib repro` works.
 
-`warm_kernels` starts `python -m reprolib.warm serve DESCRIPTOR`, which imports the libraries once and forks a notebook's
-kernel for whoever asks on that socket. It imports nothing of reprolib, so that a kernel runs the code that is on disk
-when it starts. Jupyter finds it by a kernelspec `python3` ahead of the others, whose command asks, waits for the kernel
-and ends with its status: a usual process, and interrupting or killing it does so to the kernel.
+`warm_kernels` starts `python -m reprolib.warm serve DESCRIPTOR`, which imports the libraries once and forks a kernel
+for whoever asks on that socket. It imports nothing of reprolib, so that a kernel runs the code that is on disk when it
+starts. Jupyter finds it by a kernelspec `python3` ahead of the others, whose command asks, waits for the kernel and
+ends with its status: a usual process, and interrupting or killing it does so to the kernel.
 
 A kernel provisioner of Jupyter's would need the same server, and an entry point that is there only once installed.
 """
@@ -130,7 +130,7 @@ def _kernel(files: list[int], *, folder: str, environment: dict[str, str], argum
 
 def ask(address: str, connection_file: str, *more: str) -> int:
     """Have a kernel forked and wait for its end; returns its exit status, or ends by its signal."""
-    asked = {"folder": os.getcwd(), "environment": dict(os.environ), "arguments": ["-f", connection_file, *more]}
+    asked = {"folder": str(Path.cwd()), "environment": dict(os.environ), "arguments": ["-f", connection_file, *more]}
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
         socket.send_fds(server, [json.dumps(asked).encode() + b"\n"], [0, 1, 2])
