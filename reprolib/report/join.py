@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from reprolib.experiment import Experiment, Row, Table
 from reprolib.models.systems.inferred import inferred
 from reprolib.params import Profile
-from reprolib.report import described, verdict
+from reprolib.report import described
 from reprolib.report.comparable import MEASURED_BY_CLOCK, why_not_comparable
 from reprolib.report.reported import Cell, load_table, unprinted
+from reprolib.report.seed_noise import SeedNoise
+from reprolib.report.uncertainty import (
+    IMAGES_ONLY,
+    Estimate,
+    Interval,
+    Measured,
+    Noise,
+    estimate,
+    estimate_gain,
+    holm,
+    paired,
+)
+from reprolib.report.verdict import Case, verdict
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Methods that nothing can run: no text or code to implement from, or old results that are only quoted.
 REPORTED_ONLY_METHODS = frozenset(
@@ -39,6 +55,19 @@ COUNT_TOLERANCE = {"params_M": 0.005, "flops_G": 0.01}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draws:
+    """A run's metrics on resamples of its images (`reprolib.evaluation.bootstrap`).
+
+    images: fingerprint of the images and their ground truth; only draws on the same are comparable. resamples: how
+    many. metrics: float64 [resamples] by metric.
+    """
+
+    images: str
+    resamples: int
+    metrics: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
 class JoinedCell:
     """One reported number with what was reproduced of it; in a row that is not printed, the latter alone.
 
@@ -46,6 +75,11 @@ class JoinedCell:
     number (for example AP of large objects where there are none). reproduced: their mean. difference: reproduced
     minus reported. delta_*: differences to the table's baseline row, in ablations. reasons: why the verdict is
     not a judgement, empty otherwise.
+    interval: of `reproduced`, 95%, in the number's unit; interval_source: what it holds, for example
+    "images + 3 seeds", empty without interval. delta_interval: of `delta_reproduced`; it excludes 0 only where Holm's
+    procedure over the rows of the ablation rejects (`reprolib.report.uncertainty.holm`), and p_value is adjusted so.
+    measured, noise: what the intervals are made from, for differences between other rows. assumed: whether the
+    system's design is partly a guess.
     """
 
     cell: Cell
@@ -56,6 +90,14 @@ class JoinedCell:
     delta_reproduced: float | None
     verdict: str
     reasons: tuple[str, ...]
+    interval: Interval | None = None
+    interval_source: str = ""
+    delta_interval: Interval | None = None
+    delta_interval_source: str = ""
+    p_value: float | None = None
+    measured: Measured = field(default_factory=lambda: Measured(values={}))
+    noise: Noise | None = None
+    assumed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +130,14 @@ def join(
     *,
     paper: Profile | None = None,
     reports: Mapping[str, Mapping] = MappingProxyType({}),
+    draws: Mapping[str, Draws] = MappingProxyType({}),
 ) -> list[JoinedRow]:
     """Join one table with a profile's records (by run id) and reports on data (by prepared data set).
 
     paper: the profile that holds the published recipes, to tell whether a run's scale is the published one.
+    draws: by run id, for intervals over images; without them intervals come from seeds alone.
     """
+    noise = SeedNoise(records)
     reported = load_table(table.paper, table.number)
     by_row = {row.number: _cells_of(row, reported) for row in table.rows}
     found = {row.number: _records_of(row.experiment, records) for row in table.rows}
@@ -103,9 +148,13 @@ def join(
         if row.dataset:
             cells = [_describe(cell, row.dataset, profile, reports) for cell in by_row[row.number]]
         else:
-            cells = [
-                _join_cell(cell, row, found, by_row, base, profile=profile, paper=paper) for cell in by_row[row.number]
-            ]
+            cells = []
+            for cell in by_row[row.number]:
+                base_cell = _base_cell(cell, by_row, base)
+                measured = measure(cell, found[row.number], draws)
+                before = measure(base_cell, found[base], draws) if base_cell else None
+                known = noise.of(cell.metric, found[row.number])
+                cells.append(_join_cell(cell, row, found[row.number], base_cell, measured, before, known))
         joined.append(
             JoinedRow(
                 number=row.number,
@@ -117,7 +166,7 @@ def join(
                 cells=tuple(cells),
             )
         )
-    return joined
+    return _judged(joined, table, baselines, profile=profile, paper=paper)
 
 
 def metrics_of(rows: list[JoinedRow]) -> list[str]:
@@ -141,28 +190,30 @@ def _cells_of(row: Row, reported: Sequence[Cell]) -> list[Cell]:
     return [unprinted(cell, **named) for cell in reported if cell.row == row.extra.like]
 
 
+def _base_cell(cell: Cell, by_row: Mapping[int, list[Cell]], base: int | None) -> Cell | None:
+    """The number of the table's baseline row that a cell of an ablation is compared with."""
+    if base is None or base == cell.row or cell.row_kind != "ablation":
+        return None
+    return next((other for other in by_row[base] if other.metric == cell.metric), None)
+
+
 def _join_cell(
     cell: Cell,
     row: Row,
-    found: Mapping[int, tuple[Mapping, ...]],
-    by_row: Mapping[int, list[Cell]],
-    base: int | None,
-    *,
-    profile: Profile,
-    paper: Profile | None,
+    records: tuple[Mapping, ...],
+    base_cell: Cell | None,
+    measured: Measured,
+    before: Measured | None,
+    noise: Noise | None,
 ) -> JoinedCell:
-    values = _values(cell, found[row.number])
-    numbers = [value for value in values.values() if value is not None]
-    reproduced = statistics.fmean(numbers) if numbers else None
-    base_cell = None
-    if base is not None and base != row.number and cell.row_kind == "ablation":
-        base_cell = next((other for other in by_row[base] if other.metric == cell.metric), None)
-    base_values = _values(base_cell, found[base]) if base_cell else {}
-    base_numbers = [value for value in base_values.values() if value is not None]
+    """Values, differences and estimates, without the verdict: that needs the other rows' too."""
+    values = _values(cell, records)
+    reproduced = measured.mean if measured.values else None
     delta = None
-    if reproduced is not None and base_numbers:
-        delta = reproduced - statistics.fmean(base_numbers)
-    word, reasons = _judge(cell, row, found[row.number], values, base_cell, base_values, profile=profile, paper=paper)
+    if measured.values and before and before.values:
+        ours, theirs, _ = paired(measured, before)
+        delta = ours.mean - theirs.mean
+    found = estimate(measured, noise=noise) if cell.unit == "%" else None
     return JoinedCell(
         cell=cell,
         values=values,
@@ -170,9 +221,63 @@ def _join_cell(
         difference=_minus(reproduced, cell.value),
         delta_reported=_minus(cell.value, base_cell.value) if base_cell else None,
         delta_reproduced=delta,
-        verdict=word,
-        reasons=tuple(reasons),
+        verdict="",
+        reasons=(),
+        interval=found.interval() if found else None,
+        interval_source=found.source if found else "",
+        measured=measured,
+        noise=noise,
+        assumed=bool(row.experiment and inferred(row.experiment.system)),
     )
+
+
+def _judged(
+    rows: list[JoinedRow],
+    table: Table,
+    baselines: Mapping[int, int | None],
+    *,
+    profile: Profile,
+    paper: Profile | None,
+) -> list[JoinedRow]:
+    """The rows with verdicts, and gains with intervals; the gains of one metric over one baseline are one family."""
+    by_number = {row.number: row for row in rows}
+    families: dict[tuple[int, str], dict[int, Estimate]] = {}
+    for row in rows:
+        base = by_number.get(baselines[row.number])
+        for cell in row.cells:
+            before = base.cell(cell.cell.metric) if base and base is not row else None
+            if before is None or cell.cell.unit != "%" or cell.cell.row_kind != "ablation":
+                continue
+            if found := estimate_gain(cell.measured, before.measured, noise=cell.noise):
+                families.setdefault((base.number, cell.cell.metric), {})[row.number] = found
+    gains: dict[tuple[int, str], tuple[Estimate, float, float]] = {}
+    for (_, metric), family in families.items():
+        adjusted, levels = holm([found.p_value() for found in family.values()])
+        for (number, found), p_value, level in zip(family.items(), adjusted, levels, strict=True):
+            gains[number, metric] = (found, p_value, level)
+    judged = []
+    for row, printed in zip(rows, table.rows, strict=True):
+        cells = []
+        for cell in row.cells:
+            if not cell.verdict:
+                gain = gains.get((row.number, cell.cell.metric))
+                if gain:
+                    found, p_value, level = gain
+                    cell = replace(
+                        cell,
+                        delta_interval=found.interval(level),
+                        delta_interval_source=found.source,
+                        p_value=p_value,
+                    )
+                base = baselines[row.number]
+                before = None
+                if base not in (None, row.number) and cell.cell.row_kind == "ablation":
+                    before = by_number[base].cell(cell.cell.metric)
+                case, reasons = _case(cell, printed, row.records, before, profile=profile, paper=paper)
+                cell = replace(cell, verdict=verdict(case), reasons=reasons)
+            cells.append(cell)
+        judged.append(replace(row, cells=tuple(cells)))
+    return judged
 
 
 def _describe(cell: Cell, dataset: str, profile: Profile, reports: Mapping[str, Mapping]) -> JoinedCell:
@@ -190,60 +295,78 @@ def _describe(cell: Cell, dataset: str, profile: Profile, reports: Mapping[str, 
     )
 
 
-def _judge(
-    cell: Cell,
+def _case(
+    joined: JoinedCell,
     row: Row,
     records: tuple[Mapping, ...],
-    values: Mapping[int, float | None],
-    base_cell: Cell | None,
-    base_values: Mapping[int, float | None],
+    base: JoinedCell | None,
     *,
     profile: Profile,
     paper: Profile | None,
-) -> tuple[str, list[str]]:
-    """The verdict of a cell and, where it is no judgement, why."""
+) -> tuple[Case, tuple[str, ...]]:
+    """What the verdict of a cell rests on, and why it is no judgement where it is none."""
+    cell = joined.cell
     if cell.row_kind == "dataset":
-        return verdict.REPORTED_ONLY, ["describes a data set"]
+        return Case(kind="count", reported=cell.value, runnable=False), ("describes a data set",)
     if cell.method in REPORTED_ONLY_METHODS:
-        return verdict.REPORTED_ONLY, ["no text or code to implement from, or a quoted result"]
-    if row.experiment is None:
-        return verdict.NOT_RUN, ["not built yet"]
-    if not records:
-        planned = row.experiment.id in profile.experiments
-        return verdict.NOT_RUN, [] if planned else [f"not among the experiments of profile {profile.name}"]
-    if not values:
-        return verdict.NOT_RUN, [f"{cell.metric} is not measured"]
-    if row.extra is not None:
-        return verdict.NOT_REPORTED, []
-    reasons = [reason for record in records for reason in why_not_comparable(record, cell, paper)]
-    numbers = {seed: value for seed, value in values.items() if value is not None}
-    if not numbers:
-        reasons.append(f"no such objects in the data ({cell.metric})")
-    if cell.value_confidence == "label_wrong":
-        reasons.append("the printed column is not what its label says")
-    assumed = inferred(row.experiment.system)
-    if assumed and base_cell is None:
-        reasons.append("the system's design is partly inferred")
-    if reasons:
-        return verdict.NOT_COMPARABLE, list(dict.fromkeys(reasons))
+        why = "no text or code to implement from, or a quoted result"
+        return Case(kind="level", reported=cell.value, runnable=False), (why,)
+    why = _why_not_run(cell, row, records, joined.values, profile)
+    if why is not None:
+        return Case(kind="level", reported=cell.value, measured=False), tuple(filter(None, (why,)))
+    obstacles = []
+    if row.extra is None:
+        obstacles = [reason for record in records for reason in why_not_comparable(record, cell, paper)]
+        if not joined.measured.values:
+            obstacles.append(f"no such objects in the data ({cell.metric})")
+        if cell.value_confidence == "label_wrong":
+            obstacles.append("the printed column is not what its label says")
+        if joined.assumed and base is None:
+            obstacles.append("the system's design is partly inferred")
+    common = {"obstacles": tuple(dict.fromkeys(obstacles)), "assumed": joined.assumed}
     if cell.metric in COUNT_TOLERANCE:
-        return verdict.judge_count(
+        case = Case(
+            kind="count",
             reported=cell.value,
             rounding=cell.rounding,
-            reproduced=statistics.fmean(numbers.values()),
+            reproduced=joined.reproduced,
             tolerance=COUNT_TOLERANCE[cell.metric],
-        ), []
-    if base_cell is not None:
-        base_numbers = {seed: value for seed, value in base_values.items() if value is not None}
-        word = verdict.judge_difference(
-            reported=cell.value - base_cell.value,
-            rounding=cell.rounding + base_cell.rounding,
-            interval=verdict.difference_interval(numbers, base_numbers),
+            **common,
         )
-        # A design that is partly a guess cannot reproduce a number, only its direction.
-        return verdict.SAME_DIRECTION if assumed and word == verdict.REPRODUCED else word, []
-    interval = verdict.t_interval(list(numbers.values()))
-    return verdict.judge_value(reported=cell.value, rounding=cell.rounding, interval=interval), []
+    elif base is not None:
+        case = Case(
+            kind="gain",
+            reported=joined.delta_reported,
+            rounding=cell.rounding + base.cell.rounding,
+            reproduced=joined.delta_reproduced,
+            interval=joined.delta_interval,
+            complete=joined.delta_interval_source != IMAGES_ONLY,
+            **common,
+        )
+    else:
+        case = Case(
+            kind="level",
+            reported=cell.value,
+            rounding=cell.rounding,
+            reproduced=joined.reproduced,
+            interval=joined.interval,
+            complete=joined.interval_source != IMAGES_ONLY,
+            **common,
+        )
+    return case, case.obstacles
+
+
+def _why_not_run(
+    cell: Cell, row: Row, records: tuple[Mapping, ...], values: Mapping[int, float | None], profile: Profile
+) -> str | None:
+    """Why nothing was measured, empty where it is only to be run; None where something was."""
+    if row.experiment is None:
+        return "not built yet"
+    if not records:
+        return (
+            "" if row.experiment.id in profile.experiments else f"not among the experiments of profile {profile.name}"
+        )
+    return None if values else f"{cell.metric} is not measured"
 
 
 def _minus(value: float | None, other: float | None) -> float | None:
@@ -266,6 +389,20 @@ def _values(cell: Cell | None, records: tuple[Mapping, ...]) -> dict[int, float 
             rate = record["speed"]["images_per_second"]
             values[record["seed"]] = rate if cell.metric == "fps" else 1000 / rate
     return values
+
+
+def measure(cell: Cell | None, records: Sequence[Mapping], draws: Mapping[str, Draws]) -> Measured:
+    """What an experiment's runs gave for a metric, and the same on resamples of the images where all have it."""
+    values = {seed: value for seed, value in _values(cell, tuple(records)).items() if value is not None}
+    runs = {record["seed"]: draws.get(record["run"]) for record in records if record["seed"] in values}
+    images = {found.images if found and cell.metric in found.metrics else "" for found in runs.values()}
+    if len(images) != 1 or "" in images:
+        return Measured(values=values)
+    return Measured(
+        values=values,
+        draws={seed: found.metrics[cell.metric] for seed, found in runs.items()},
+        images=images.pop(),
+    )
 
 
 def _records_of(experiment: Experiment | None, records: Mapping[str, Mapping]) -> tuple[Mapping, ...]:
