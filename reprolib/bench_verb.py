@@ -3,7 +3,8 @@
 Without any, our Mask R-CNN against torchvision's (`reprolib.bench`); `--ladder TABLE` times the rows of an ablation
 (`reprolib.bench_ladder`), `--prompt EXPERIMENT` box prompts on an encoded image (`reprolib.bench_prompt`), `--speed`
 whole systems part by part (`reprolib.bench_speed`), `--profile-step EXPERIMENT` a training step part by part
-(`reprolib.bench_step`), `--evaluation` the evaluation's backends (`reprolib.bench_evaluation`).
+(`reprolib.bench_step`), `--evaluation` the evaluation's backends (`reprolib.bench_evaluation`), `--bootstrap` intervals
+over images (`reprolib.bench_bootstrap`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from reprolib import bench, bench_evaluation, bench_ladder, bench_prompt, bench_speed, bench_step
+from reprolib import bench, bench_bootstrap, bench_evaluation, bench_ladder, bench_prompt, bench_speed, bench_step
 from reprolib.engine.devices import pick_device
 from reprolib.params import load_profile, resolve
 from reprolib.plan import experiment_by_id
@@ -53,9 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_argument_group("a training step, part by part and by operators, on the experiment's data")
     steps.add_argument("--profile-step", metavar="EXPERIMENT", help="the loop that trains, without keeping anything")
     steps.add_argument("--steps", type=int, default=10, help="of each of the three rounds")
-    scoring = parser.add_argument_group("the fast evaluation backend against pycocotools")
+    scoring = parser.add_argument_group("the fast evaluation backend against pycocotools, and intervals over images")
     scoring.add_argument(
         "--evaluation", action="store_true", help="5,000 images, 250,000 generated detections; 1 round"
+    )
+    scoring.add_argument(
+        "--bootstrap", action="store_true", help="a difference of two runs on 1,000 resamples of 5,000 images"
     )
     both = parser.add_argument_group("of a ladder, of prompts, of whole systems and of a training step")
     both.add_argument("--profile", help="profile of params.yaml; by default the active one")
@@ -67,10 +71,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after the other benchmarks."""
     speed = arguments.speed is not None
-    named = (arguments.ladder, arguments.prompt, speed, arguments.profile_step, arguments.evaluation)
+    named = (
+        arguments.ladder,
+        arguments.prompt,
+        speed,
+        arguments.profile_step,
+        arguments.evaluation,
+        arguments.bootstrap,
+    )
     if sum(map(bool, named)) > 1:
         raise ValueError(
-            "--ladder, --prompt, --speed, --profile-step, --evaluation: each is a benchmark; name one at a time"
+            "--ladder, --prompt, --speed, --profile-step, --evaluation, --bootstrap: each is a benchmark; name one at"
+            " a time"
         )
     if arguments.ladder:
         return _run_ladder(arguments)
@@ -82,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_step(arguments)
     if arguments.evaluation:
         return _run_evaluation(arguments)
+    if arguments.bootstrap:
+        return _run_bootstrap(arguments)
     result = bench.run_bench(
         device=arguments.device or pick_device(),
         rounds=5 if arguments.rounds is None else arguments.rounds,
@@ -154,3 +168,9 @@ def _run_evaluation(arguments: argparse.Namespace) -> int:
     report = bench_evaluation.run_evaluation(rounds=1 if arguments.rounds is None else arguments.rounds)
     print(json.dumps(report, indent=1) if arguments.json else bench_evaluation.text(report))
     return int(report["difference"] > bench_evaluation.EQUAL)
+
+
+def _run_bootstrap(arguments: argparse.Namespace) -> int:
+    report = bench_bootstrap.run_bootstrap()
+    print(json.dumps(report, indent=1) if arguments.json else bench_bootstrap.text(report))
+    return 0

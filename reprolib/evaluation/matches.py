@@ -82,10 +82,8 @@ def read_matches(
         area = area_of[tuple(map(float, one["aRng"]))]
         objects[place[0], area, place[1]] = len(one["gtIgnore"]) - np.count_nonzero(one["gtIgnore"])
         if len(one["dtScores"]):
-            found.setdefault(place, (one["dtScores"], [None] * len(areas)))[1][area] = (
-                _bits(one["dtMatches"]),
-                _bits(one["dtIgnore"]),
-            )
+            _, bits = found.setdefault(place, (one["dtScores"], [None] * len(areas)))
+            bits[area] = (_bits(one["dtMatches"]), _bits(one["dtIgnore"]))
     order = sorted(found)
     counts = [len(found[place][0]) for place in order]
     per_class = np.bincount(
@@ -105,6 +103,11 @@ def read_matches(
         matched=np.stack([joined(0, area) for area in range(len(areas))]),
         ignored=np.stack([joined(1, area) for area in range(len(areas))]),
     )
+
+
+def matches_path(results: str | Path, run: str) -> Path:
+    """Where the matches of a run are, below `results/<profile>`."""
+    return Path(results) / "matches" / f"{run}.npz"
 
 
 def write_matches(path: str | Path, matches: Mapping[str, Matches]) -> None:

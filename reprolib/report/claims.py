@@ -134,7 +134,7 @@ class _Draft:
 def _draft(statement: Statement, tables: Mapping[str, Sequence[JoinedRow]]) -> _Draft:
     number = float(statement.claimed) if re.fullmatch(r"-?\d+(\.\d+)?", statement.claimed) else None
     sides = [_row(text, statement.paper, tables) for text in (statement.minuend, statement.subtrahend) if text]
-    cells = [row.cell(statement.metric) if row else None for row in sides]
+    cells = [row and (row.cell(statement.metric) or row.cell(f"oracle/{statement.metric}")) for row in sides]
     direction = {"<0": -1.0, ">0": 1.0}.get(statement.claimed)
     if not cells or None in cells or (number is None and direction is None):
         why = "the claim is not about printed rows of a table, or gives no number or direction"

@@ -28,7 +28,7 @@ from reprolib.report.uncertainty import (
 from reprolib.report.verdict import Case, verdict
 
 if TYPE_CHECKING:
-    import numpy as np
+    from reprolib.report.draws import Draws
 
 # Methods that nothing can run: no text or code to implement from, or old results that are only quoted.
 REPORTED_ONLY_METHODS = frozenset(
@@ -52,19 +52,6 @@ PARAMETERS_COUNTED = {
 }
 
 COUNT_TOLERANCE = {"params_M": 0.005, "flops_G": 0.01}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draws:
-    """A run's metrics on resamples of its images (`reprolib.evaluation.bootstrap`).
-
-    images: fingerprint of the images and their ground truth; only draws on the same are comparable. resamples: how
-    many. metrics: float64 [resamples] by metric.
-    """
-
-    images: str
-    resamples: int
-    metrics: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -392,17 +379,15 @@ def _values(cell: Cell | None, records: tuple[Mapping, ...]) -> dict[int, float 
 
 
 def measure(cell: Cell | None, records: Sequence[Mapping], draws: Mapping[str, Draws]) -> Measured:
-    """What an experiment's runs gave for a metric, and the same on resamples of the images where all have it."""
+    """What an experiment's runs gave for a metric, and the same on resamples of the images, of the runs that have it."""
     values = {seed: value for seed, value in _values(cell, tuple(records)).items() if value is not None}
-    runs = {record["seed"]: draws.get(record["run"]) for record in records if record["seed"] in values}
-    images = {found.images if found and cell.metric in found.metrics else "" for found in runs.values()}
-    if len(images) != 1 or "" in images:
+    known = {record["seed"]: draws.get(record["run"]) for record in records if record["seed"] in values}
+    known = {seed: found for seed, found in known.items() if found and cell.metric in found.metrics}
+    images = {found.images for found in known.values()}
+    if len(images) != 1:
         return Measured(values=values)
-    return Measured(
-        values=values,
-        draws={seed: found.metrics[cell.metric] for seed, found in runs.items()},
-        images=images.pop(),
-    )
+    drawn = {seed: found.metrics[cell.metric] for seed, found in known.items()}
+    return Measured(values=values, draws=drawn, images=images.pop())
 
 
 def _records_of(experiment: Experiment | None, records: Mapping[str, Mapping]) -> tuple[Mapping, ...]:

@@ -11,6 +11,7 @@ from reprolib.papers import catalog
 from reprolib.params import Profile
 from reprolib.report.join import JoinedCell, JoinedRow, main_metrics, metrics_of
 from reprolib.report.recipe import Recipe
+from reprolib.report.uncertainty import IMAGES_ONLY, Interval
 
 NOTHING = "–"
 NOT_AVAILABLE = "n/a"
@@ -33,12 +34,14 @@ class Sheet:
     """Everything a rendered table says, independent of the format.
 
     columns and body: the table that one reads, a line per row. cell_columns and cell_body: a line per number.
-    reasons: why verdicts are no judgements, with the rows. notes: footnotes, numbered from 1.
+    intervals: what the intervals hold, empty where there are none. reasons: why verdicts are no judgements, with the
+    rows. notes: footnotes, numbered from 1.
     """
 
     title: str
     banner: str
     summary: str
+    intervals: str
     columns: tuple[str, ...]
     body: tuple[tuple[Entry, ...], ...]
     cell_columns: tuple[str, ...]
@@ -76,6 +79,7 @@ def lay_out(table: Table, rows: Sequence[JoinedRow], profile: Profile, recipes: 
             Entry(row_label(row, rows)),
             Entry(metric_label(cell.cell.metric)),
             *_numbers(cell, notes, audit),
+            *([_gain(cell)] if ablation else []),
             Entry(cell.verdict),
         )
         for row in rows
@@ -85,9 +89,14 @@ def lay_out(table: Table, rows: Sequence[JoinedRow], profile: Profile, recipes: 
         title=f"{catalog.title(table.paper)}, table {table.number}: {table.title}",
         banner=profile.note,
         summary=_summary(rows),
+        intervals=_intervals(rows),
         columns=_columns(main, ["components"] if listed else components, ablation),
         body=tuple(body),
-        cell_columns=("row", "system", "metric", "reproduced", "reported", "difference", "verdict"),
+        cell_columns=(
+            *("row", "system", "metric", "reproduced", "reported", "difference"),
+            *(["gain reproduced"] if ablation else []),
+            "verdict",
+        ),
         cell_body=tuple(cell_body),
         reasons=tuple(_reasons(rows)),
         notes=tuple(notes.texts),
@@ -145,6 +154,19 @@ def number_text(value: float | None, decimals: int, *, signed: bool = False) -> 
     return text.replace("-", "−")
 
 
+def spread_text(interval: Interval | None, decimals: int) -> str:
+    """Half the width of an interval, which is symmetric, to go behind its number; empty without interval."""
+    return f" ± {interval.half_width:.{decimals}f}" if interval else ""
+
+
+def interval_text(interval: Interval | None, decimals: int, *, signed: bool = False) -> str:
+    """An interval by its ends."""
+    if interval is None:
+        return NOTHING
+    low, high = (number_text(end, decimals, signed=signed) for end in (interval.low, interval.high))
+    return f"{low} to {high}"
+
+
 def _columns(main: Sequence[str], components: Sequence[str], ablation: bool) -> tuple[str, ...]:
     columns = ["row", "system", *components]
     for metric in main:
@@ -189,7 +211,8 @@ def _line(
         entries += _numbers(cell, notes, audit)
         if ablation:
             decimals = max(cell.cell.decimals, 1)
-            entries.append(Entry(number_text(cell.delta_reproduced, decimals, signed=True)))
+            gained = number_text(cell.delta_reproduced, decimals, signed=True)
+            entries.append(Entry(gained + spread_text(cell.delta_interval, decimals)))
             entries.append(Entry(number_text(cell.delta_reported, decimals, signed=True)))
         verdicts.append(cell.verdict)
     return (*entries, Entry(" / ".join(dict.fromkeys(verdicts)) or NOTHING))
@@ -206,7 +229,7 @@ def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping) -> list[Entry]:
         if (table, metric) == (printed.table, printed.metric) and number in (printed.row, None):
             marks += (notes.number(text),)
     decimals = max(printed.decimals, 1) if printed.unit in ("%", "M", "G", "ms", "fps") else 0
-    ours = number_text(cell.reproduced, decimals)
+    ours = number_text(cell.reproduced, decimals) + spread_text(cell.interval, decimals)
     if cell.values and cell.reproduced is None:
         ours = NOT_AVAILABLE
     elif len(cell.values) > 1:
@@ -216,6 +239,57 @@ def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping) -> list[Entry]:
         Entry(printed.printed or NOTHING, marks),
         Entry(number_text(cell.difference, decimals, signed=True)),
     ]
+
+
+def _gain(cell: JoinedCell) -> Entry:
+    decimals = max(cell.cell.decimals, 1)
+    gained = number_text(cell.delta_reproduced, decimals, signed=True)
+    if cell.delta_interval:
+        gained += f" ({interval_text(cell.delta_interval, decimals, signed=True)}; p {_p_text(cell.p_value)})"
+    return Entry(gained)
+
+
+def _p_text(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
+
+
+def _intervals(rows: Sequence[JoinedRow]) -> str:
+    """What is behind the ±, and what was done about many comparisons."""
+    levels: dict[str, list[int]] = {}
+    gains: dict[str, list[int]] = {}
+    for row in rows:
+        for cell in row.cells:
+            for sources, source in ((levels, cell.interval_source), (gains, cell.delta_interval_source)):
+                if source and row.number not in sources.setdefault(source, []):
+                    sources[source].append(row.number)
+    if not levels and not gains:
+        return ""
+    sentences = [f"± is half a 95% interval: {_sources(levels)}."] if levels else []
+    if gains:
+        family = max(
+            sum(bool(row.cell(metric) and row.cell(metric).delta_interval) for row in rows)
+            for metric in metrics_of(list(rows))
+        )
+        sentences.append(
+            f"That of a gain is paired ({_sources(gains)}) and widened by Holm's procedure over the {family} rows that"
+            " are compared, for each metric: together, not one by one, they keep 95%; p is adjusted so."
+        )
+    if any(IMAGES_ONLY in sources for sources in (levels, gains)):
+        sentences.append(
+            f"Where it is of {IMAGES_ONLY}, the noise between seeds is not in it, and no verdict is better than"
+            " inconclusive."
+        )
+    return " ".join(sentences)
+
+
+def _sources(sources: Mapping[str, Sequence[int]]) -> str:
+    if len(sources) == 1:
+        return next(iter(sources))
+    return "; ".join(f"{source} ({_rows(numbers)})" for source, numbers in sources.items())
+
+
+def _rows(numbers: Sequence[int]) -> str:
+    return f"{'row' if len(numbers) == 1 else 'rows'} {row_ranges(numbers)}"
 
 
 def _summary(rows: Sequence[JoinedRow]) -> str:

@@ -69,6 +69,17 @@ def write_seed_noise(records: Mapping[str, Mapping], path: str | Path) -> dict[s
     return table
 
 
+def text(table: Mapping[str, Mapping]) -> str:
+    """Standard deviations by data set, for a terminal."""
+    lines = [
+        f"{data:12} {metric:12} sd {entry['sd']:.2f} ({entry['degrees_of_freedom']} degrees of freedom)"
+        for data, metrics in table.items()
+        for metric, entry in metrics.items()
+        if metric.count("/") == 1
+    ]
+    return "\n".join(lines) or "no experiment has records of several seeds"
+
+
 def _pooled(repeated: Mapping[str, Sequence[Mapping]], metric: str) -> Noise | None:
     known = {name: list(_values(found, metric).values()) for name, found in repeated.items()}
     known = {name: values for name, values in known.items() if len(values) > 1}

@@ -15,7 +15,7 @@ from reprolib.engine.devices import use_cpu_threads
 from reprolib.engine.inference import predict
 from reprolib.engine.processes import after_first, from_first, joined
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.evaluation.matches import write_matches
+from reprolib.evaluation.matches import matches_path, write_matches
 from reprolib.evaluation.oracle_prompts import evaluate_oracle, missed_boxes
 from reprolib.evaluation.protocols import check, find_protocol, score
 from reprolib.evaluation.record import make_record, read_record, write_record
@@ -65,7 +65,7 @@ def _evaluated(run: Run, *, fingerprint: str, data_fingerprint: str, device: str
         write_atomic(paths["predictions"], json.dumps(detections))
         limit = protocol.limit(run.scale.detections)
         scores = score(protocol, ground_truth, detections, images=split.images, limit=limit, area=run.area)
-        write_matches(paths["matches"], scores.matches)
+        write_matches(matches_path(paths["record"].parent.parent, run.id), scores.matches)
         metrics = dict(scores.metrics)
         if run.experiment.oracle_prompts:
             prompted = prompt(model, dataset, missed_boxes(ground_truth, detections), device=device)

@@ -10,13 +10,12 @@ WORK = Path("work")  # checkpoints, by fingerprint; outside DVC, which deletes a
 
 
 def run_paths(run: Run) -> dict[str, Path]:
-    """weights, log, summary, predictions, matches and record of a run, below `results/<profile>/`."""
+    """weights, log, summary, predictions and record of a run, below `results/<profile>/`."""
     folder = Path("results") / run.profile
     return {
         "weights": folder / "weights" / f"{run.id}.safetensors",
         "log": folder / "training" / f"{run.id}.jsonl",
         "summary": folder / "training" / f"{run.id}.json",
         "predictions": folder / "predictions" / f"{run.id}.json",
-        "matches": folder / "matches" / f"{run.id}.npz",
         "record": folder / "records" / f"{run.id}.json",
     }
