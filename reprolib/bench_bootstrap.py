@@ -20,7 +20,14 @@ OBJECTS_PER_IMAGE = 7.4  # COCO val: 36,781 of 5,000 images
 SHARE_OF_SIZES = (0.41, 0.34, 0.25)  # small, medium, large, as COCO val has them
 
 
-def generate_matches(*, images: int = IMAGES, classes: int = CLASSES, quality: float = 0.75, seed: int = 0) -> Matches:
+def generate_matches(
+    *,
+    images: int = IMAGES,
+    classes: int = CLASSES,
+    per_image: int = DETECTIONS_PER_IMAGE,
+    quality: float = 0.75,
+    seed: int = 0,
+) -> Matches:
     """Matches as a detector leaves them: an object is found with probability `quality` by a box whose IoU varies, at a
     score that goes with it; what fills the detections of an image up is found nowhere.
 
@@ -33,14 +40,14 @@ def generate_matches(*, images: int = IMAGES, classes: int = CLASSES, quality: f
     of_image = rng.integers(images, size=count)
     of_class = rng.choice(classes, size=count, p=share / share.sum())
     of_size = rng.choice(3, size=count, p=SHARE_OF_SIZES)
-    easy = rng.random(count)
+    easy = (rng.random(images)[of_image] + rng.random(count)) / 2  # some images are easier than others
     objects = np.zeros((classes, 4, images), dtype=np.uint16)
     for area in range(4):
         chosen = slice(None) if area == 0 else of_size == area - 1
         np.add.at(objects, (of_class[chosen], area, of_image[chosen]), 1)
     found = np.flatnonzero(easy < quality)
     overlap = np.clip(rng.normal(0.55 + 0.4 * quality * (1 - easy[found]), 0.12), 0.3, 1.0)
-    astray = images * DETECTIONS_PER_IMAGE - len(found)
+    astray = images * per_image - len(found)
     image = np.concatenate([of_image[found], rng.integers(images, size=astray)])
     classed = np.concatenate([of_class[found], rng.choice(classes, size=astray, p=share / share.sum())])
     size = np.concatenate([of_size[found], rng.choice(3, size=astray, p=SHARE_OF_SIZES)])

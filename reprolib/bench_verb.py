@@ -4,7 +4,7 @@ Without any, our Mask R-CNN against torchvision's (`reprolib.bench`); `--ladder 
 (`reprolib.bench_ladder`), `--prompt EXPERIMENT` box prompts on an encoded image (`reprolib.bench_prompt`), `--speed`
 whole systems part by part (`reprolib.bench_speed`), `--profile-step EXPERIMENT` a training step part by part
 (`reprolib.bench_step`), `--evaluation` the evaluation's backends (`reprolib.bench_evaluation`), `--bootstrap` intervals
-over images (`reprolib.bench_bootstrap`).
+over images (`reprolib.bench_bootstrap`), `--coverage` how often these cover the truth (`reprolib.bench_coverage`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 
-from reprolib import bench, bench_bootstrap, bench_evaluation, bench_ladder, bench_prompt, bench_speed, bench_step
+from reprolib import (
+    bench,
+    bench_bootstrap,
+    bench_coverage,
+    bench_evaluation,
+    bench_ladder,
+    bench_prompt,
+    bench_speed,
+    bench_step,
+)
 from reprolib.engine.devices import pick_device
 from reprolib.params import load_profile, resolve
 from reprolib.plan import experiment_by_id
@@ -61,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scoring.add_argument(
         "--bootstrap", action="store_true", help="a difference of two runs on 1,000 resamples of 5,000 images"
     )
+    scoring.add_argument("--coverage", action="store_true", help="how often such intervals cover a known truth")
     both = parser.add_argument_group("of a ladder, of prompts, of whole systems and of a training step")
     both.add_argument("--profile", help="profile of params.yaml; by default the active one")
     both.add_argument(
@@ -78,11 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.profile_step,
         arguments.evaluation,
         arguments.bootstrap,
+        arguments.coverage,
     )
     if sum(map(bool, named)) > 1:
         raise ValueError(
-            "--ladder, --prompt, --speed, --profile-step, --evaluation, --bootstrap: each is a benchmark; name one at"
-            " a time"
+            "--ladder, --prompt, --speed, --profile-step, --evaluation, --bootstrap, --coverage: each is a benchmark;"
+            " name one at a time"
         )
     if arguments.ladder:
         return _run_ladder(arguments)
@@ -96,6 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_evaluation(arguments)
     if arguments.bootstrap:
         return _run_bootstrap(arguments)
+    if arguments.coverage:
+        return _run_coverage(arguments)
     result = bench.run_bench(
         device=arguments.device or pick_device(),
         rounds=5 if arguments.rounds is None else arguments.rounds,
@@ -173,4 +186,10 @@ def _run_evaluation(arguments: argparse.Namespace) -> int:
 def _run_bootstrap(arguments: argparse.Namespace) -> int:
     report = bench_bootstrap.run_bootstrap()
     print(json.dumps(report, indent=1) if arguments.json else bench_bootstrap.text(report))
+    return 0
+
+
+def _run_coverage(arguments: argparse.Namespace) -> int:
+    report = bench_coverage.run_coverage()
+    print(json.dumps(report, indent=1) if arguments.json else bench_coverage.text(report))
     return 0

@@ -379,7 +379,7 @@ def _values(cell: Cell | None, records: tuple[Mapping, ...]) -> dict[int, float 
 
 
 def measure(cell: Cell | None, records: Sequence[Mapping], draws: Mapping[str, Draws]) -> Measured:
-    """What an experiment's runs gave for a metric, and the same on resamples of the images, of the runs that have it."""
+    """What an experiment's runs gave for a metric, and on resamples of the images, of those runs that have matches."""
     values = {seed: value for seed, value in _values(cell, tuple(records)).items() if value is not None}
     known = {record["seed"]: draws.get(record["run"]) for record in records if record["seed"] in values}
     known = {seed: found for seed, found in known.items() if found and cell.metric in found.metrics}

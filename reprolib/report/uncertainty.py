@@ -6,10 +6,11 @@ Two things vary: which images the validation split happens to hold (variances ov
     se^2 = V_images + V_seeds,    interval = value +- t(level, df) * se
 
 V_images is the variance, over resamples of the images, of the mean over the seeds whose matches there are; of a
-difference, of the difference of both means on the same resamples. V_seeds is s^2/n of n runs with their own seeds (n - 1 degrees of freedom; of a
-difference with two or more common seeds, of the differences by seed); where there is a single run, the variance
-between seeds that the profile's other records show (`reprolib.report.seed_noise`), with the degrees of freedom of that.
-df is Welch's and Satterthwaite's: se^4 / sum(V_i^2 / df_i), where the bootstrap counts as known exactly.
+difference, of the difference of both means on the same resamples. V_seeds is s^2/n of n runs with their own seeds
+(n - 1 degrees of freedom; of a difference with two or more common seeds, of the differences by seed); where there is a
+single run, the variance between seeds that the profile's other records show (`reprolib.report.seed_noise`), with the
+degrees of freedom of that. df is Welch's and Satterthwaite's: se^4 / sum(V_i^2 / df_i), where the bootstrap counts as
+known exactly.
 Where there is one run and no such measurement the interval is of images only, and `complete` is False.
 """
 
