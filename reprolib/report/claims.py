@@ -20,7 +20,9 @@ from reprolib.evaluation.record import read_records
 from reprolib.papers import catalog
 from reprolib.params import load_profile
 from reprolib.report.described import read_reports
-from reprolib.report.join import COUNT_TOLERANCE, JoinedCell, JoinedRow, join
+from reprolib.report.join import join
+from reprolib.report.joined import JoinedCell, JoinedRow
+from reprolib.report.judged import COUNT_TOLERANCE
 from reprolib.report.uncertainty import IMAGES_ONLY, Estimate, Interval, estimate_gain, holm, paired
 from reprolib.report.verdict import NOT_COMPARABLE, NOT_RUN, REPORTED_ONLY, Case, verdict
 

@@ -7,7 +7,8 @@ import io
 from collections.abc import Sequence
 
 from reprolib.report.join import JoinedRow
-from reprolib.report.layout import Entry, Sheet, printed_components, row_ranges
+from reprolib.report.layout import Entry, Sheet, printed_components
+from reprolib.report.texts import row_ranges
 from reprolib.report.uncertainty import Interval
 
 CSV_COLUMNS = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,38 +10,20 @@ from reprolib.experiment import Experiment, Row, Table
 from reprolib.models.systems.inferred import inferred
 from reprolib.params import Profile
 from reprolib.report import described
-from reprolib.report.comparable import MEASURED_BY_CLOCK, why_not_comparable
+from reprolib.report.comparable import MEASURED_BY_CLOCK
+from reprolib.report.joined import JoinedCell, JoinedRow
+from reprolib.report.judged import REPORTED_ONLY_METHODS, judge
 from reprolib.report.reported import Cell, load_table, unprinted
 from reprolib.report.seed_noise import SeedNoise
 from reprolib.report.uncertainty import (
-    IMAGES_ONLY,
-    Estimate,
-    Interval,
     Measured,
     Noise,
     estimate,
-    estimate_gain,
-    holm,
     paired,
 )
-from reprolib.report.verdict import Case, verdict
 
 if TYPE_CHECKING:
     from reprolib.report.draws import Draws
-
-# Methods that nothing can run: no text or code to implement from, or old results that are only quoted.
-REPORTED_ONLY_METHODS = frozenset(
-    {
-        "RSIISN",
-        "FB-ISNet",
-        "WSODet",
-        "DAL",
-        "Ref35-EllipticCenterness",
-        "MNC",
-        "FCIS",
-        "FCIS+++",
-    }
-)
 
 # Which parameters a publication counts; found by comparing published counts with the architectures.
 PARAMETERS_COUNTED = {
@@ -50,64 +31,6 @@ PARAMETERS_COUNTED = {
     "seanet": "trainable_params",
     "insight_any_instance": "params",
 }
-
-COUNT_TOLERANCE = {"params_M": 0.005, "flops_G": 0.01}
-
-
-@dataclass(frozen=True, kw_only=True)
-class JoinedCell:
-    """One reported number with what was reproduced of it; in a row that is not printed, the latter alone.
-
-    values: by seed, in the unit of the reported number; None where the record says that there is no such
-    number (for example AP of large objects where there are none). reproduced: their mean. difference: reproduced
-    minus reported. delta_*: differences to the table's baseline row, in ablations. reasons: why the verdict is
-    not a judgement, empty otherwise.
-    interval: of `reproduced`, 95%, in the number's unit; interval_source: what it holds, for example
-    "images + 3 seeds", empty without interval. delta_interval: of `delta_reproduced`; it excludes 0 only where Holm's
-    procedure over the rows of the ablation rejects (`reprolib.report.uncertainty.holm`), and p_value is adjusted so.
-    measured, noise: what the intervals are made from, for differences between other rows. assumed: whether the
-    system's design is partly a guess.
-    """
-
-    cell: Cell
-    values: Mapping[int, float | None]
-    reproduced: float | None
-    difference: float | None
-    delta_reported: float | None
-    delta_reproduced: float | None
-    verdict: str
-    reasons: tuple[str, ...]
-    interval: Interval | None = None
-    interval_source: str = ""
-    delta_interval: Interval | None = None
-    delta_interval_source: str = ""
-    p_value: float | None = None
-    measured: Measured = field(default_factory=lambda: Measured(values={}))
-    noise: Noise | None = None
-    assumed: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class JoinedRow:
-    """One row. status: run, not run, not built yet, or reported only; `run` of a row that describes data says that
-    there is a report. extra: whether it is the suite's own."""
-
-    number: int
-    experiment: Experiment | None
-    extra: bool
-    status: str
-    is_baseline: bool
-    records: tuple[Mapping, ...]
-    cells: tuple[JoinedCell, ...]
-
-    @property
-    def head(self) -> Cell:
-        """Any cell of the row, for method, backbone, data set and components."""
-        return self.cells[0].cell
-
-    def cell(self, metric: str) -> JoinedCell | None:
-        """The row's cell of a metric, None where the publication prints none."""
-        return next((joined for joined in self.cells if joined.cell.metric == metric), None)
 
 
 def join(
@@ -153,7 +76,7 @@ def join(
                 cells=tuple(cells),
             )
         )
-    return _judged(joined, table, baselines, profile=profile, paper=paper)
+    return judge(joined, table, baselines, profile=profile, paper=paper)
 
 
 def metrics_of(rows: list[JoinedRow]) -> list[str]:
@@ -218,55 +141,6 @@ def _join_cell(
     )
 
 
-def _judged(
-    rows: list[JoinedRow],
-    table: Table,
-    baselines: Mapping[int, int | None],
-    *,
-    profile: Profile,
-    paper: Profile | None,
-) -> list[JoinedRow]:
-    """The rows with verdicts, and gains with intervals; the gains of one metric over one baseline are one family."""
-    by_number = {row.number: row for row in rows}
-    families: dict[tuple[int, str], dict[int, Estimate]] = {}
-    for row in rows:
-        base = by_number.get(baselines[row.number])
-        for cell in row.cells:
-            before = base.cell(cell.cell.metric) if base and base is not row else None
-            if before is None or cell.cell.unit != "%" or cell.cell.row_kind != "ablation":
-                continue
-            if found := estimate_gain(cell.measured, before.measured, noise=cell.noise):
-                families.setdefault((base.number, cell.cell.metric), {})[row.number] = found
-    gains: dict[tuple[int, str], tuple[Estimate, float, float]] = {}
-    for (_, metric), family in families.items():
-        adjusted, levels = holm([found.p_value() for found in family.values()])
-        for (number, found), p_value, level in zip(family.items(), adjusted, levels, strict=True):
-            gains[number, metric] = (found, p_value, level)
-    judged = []
-    for row, printed in zip(rows, table.rows, strict=True):
-        cells = []
-        for cell in row.cells:
-            if not cell.verdict:
-                gain = gains.get((row.number, cell.cell.metric))
-                if gain:
-                    found, p_value, level = gain
-                    cell = replace(
-                        cell,
-                        delta_interval=found.interval(level),
-                        delta_interval_source=found.source,
-                        p_value=p_value,
-                    )
-                base = baselines[row.number]
-                before = None
-                if base not in (None, row.number) and cell.cell.row_kind == "ablation":
-                    before = by_number[base].cell(cell.cell.metric)
-                case, reasons = _case(cell, printed, row.records, before, profile=profile, paper=paper)
-                cell = replace(cell, verdict=verdict(case), reasons=reasons)
-            cells.append(cell)
-        judged.append(replace(row, cells=tuple(cells)))
-    return judged
-
-
 def _describe(cell: Cell, dataset: str, profile: Profile, reports: Mapping[str, Mapping]) -> JoinedCell:
     """The cell of a row that describes a published data set; `values`, which go by seed, are empty."""
     value, word, reasons = described.judge(cell, dataset, profile, reports)
@@ -280,80 +154,6 @@ def _describe(cell: Cell, dataset: str, profile: Profile, reports: Mapping[str, 
         verdict=word,
         reasons=reasons,
     )
-
-
-def _case(
-    joined: JoinedCell,
-    row: Row,
-    records: tuple[Mapping, ...],
-    base: JoinedCell | None,
-    *,
-    profile: Profile,
-    paper: Profile | None,
-) -> tuple[Case, tuple[str, ...]]:
-    """What the verdict of a cell rests on, and why it is no judgement where it is none."""
-    cell = joined.cell
-    if cell.row_kind == "dataset":
-        return Case(kind="count", reported=cell.value, runnable=False), ("describes a data set",)
-    if cell.method in REPORTED_ONLY_METHODS:
-        why = "no text or code to implement from, or a quoted result"
-        return Case(kind="level", reported=cell.value, runnable=False), (why,)
-    why = _why_not_run(cell, row, records, joined.values, profile)
-    if why is not None:
-        return Case(kind="level", reported=cell.value, measured=False), tuple(filter(None, (why,)))
-    obstacles = []
-    if row.extra is None:
-        obstacles = [reason for record in records for reason in why_not_comparable(record, cell, paper)]
-        if not joined.measured.values:
-            obstacles.append(f"no such objects in the data ({cell.metric})")
-        if cell.value_confidence == "label_wrong":
-            obstacles.append("the printed column is not what its label says")
-        if joined.assumed and base is None:
-            obstacles.append("the system's design is partly inferred")
-    common = {"obstacles": tuple(dict.fromkeys(obstacles)), "assumed": joined.assumed}
-    if cell.metric in COUNT_TOLERANCE:
-        case = Case(
-            kind="count",
-            reported=cell.value,
-            rounding=cell.rounding,
-            reproduced=joined.reproduced,
-            tolerance=COUNT_TOLERANCE[cell.metric],
-            **common,
-        )
-    elif base is not None:
-        case = Case(
-            kind="gain",
-            reported=joined.delta_reported,
-            rounding=cell.rounding + base.cell.rounding,
-            reproduced=joined.delta_reproduced,
-            interval=joined.delta_interval,
-            complete=joined.delta_interval_source != IMAGES_ONLY,
-            **common,
-        )
-    else:
-        case = Case(
-            kind="level",
-            reported=cell.value,
-            rounding=cell.rounding,
-            reproduced=joined.reproduced,
-            interval=joined.interval,
-            complete=joined.interval_source != IMAGES_ONLY,
-            **common,
-        )
-    return case, case.obstacles
-
-
-def _why_not_run(
-    cell: Cell, row: Row, records: tuple[Mapping, ...], values: Mapping[int, float | None], profile: Profile
-) -> str | None:
-    """Why nothing was measured, empty where it is only to be run; None where something was."""
-    if row.experiment is None:
-        return "not built yet"
-    if not records:
-        return (
-            "" if row.experiment.id in profile.experiments else f"not among the experiments of profile {profile.name}"
-        )
-    return None if values else f"{cell.metric} is not measured"
 
 
 def _minus(value: float | None, other: float | None) -> float | None:

@@ -11,9 +11,8 @@ from reprolib.papers import catalog
 from reprolib.params import Profile
 from reprolib.report.join import JoinedCell, JoinedRow, main_metrics, metrics_of
 from reprolib.report.recipe import Recipe
-from reprolib.report.uncertainty import IMAGES_ONLY, Interval
+from reprolib.report.texts import NOTHING, interval_text, intervals_note, number_text, p_text, row_ranges, spread_text
 
-NOTHING = "–"
 NOT_AVAILABLE = "n/a"
 
 # In the order in which the publications' columns stand, and for table headings.
@@ -89,7 +88,7 @@ def lay_out(table: Table, rows: Sequence[JoinedRow], profile: Profile, recipes: 
         title=f"{catalog.title(table.paper)}, table {table.number}: {table.title}",
         banner=profile.note,
         summary=_summary(rows),
-        intervals=_intervals(rows),
+        intervals=intervals_note(rows),
         columns=_columns(main, ["components"] if listed else components, ablation),
         body=tuple(body),
         cell_columns=(
@@ -142,29 +141,6 @@ def metric_label(metric: str) -> str:
     if kind == "dataset":
         return name.replace("_", " ").replace("/", " ")
     return _PLAIN_NAMES.get(metric, metric.replace("_", " ").replace("/", " ") + (" px" if name else ""))
-
-
-def number_text(value: float | None, decimals: int, *, signed: bool = False) -> str:
-    """A number with as many decimals as the publication prints; a proper minus sign."""
-    if value is None:
-        return NOTHING
-    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
-    if signed and float(text) == 0:
-        text = text.replace("-", "+")
-    return text.replace("-", "−")
-
-
-def spread_text(interval: Interval | None, decimals: int) -> str:
-    """Half the width of an interval, which is symmetric, to go behind its number; empty without interval."""
-    return f" ± {interval.half_width:.{decimals}f}" if interval else ""
-
-
-def interval_text(interval: Interval | None, decimals: int, *, signed: bool = False) -> str:
-    """An interval by its ends."""
-    if interval is None:
-        return NOTHING
-    low, high = (number_text(end, decimals, signed=signed) for end in (interval.low, interval.high))
-    return f"{low} to {high}"
 
 
 def _columns(main: Sequence[str], components: Sequence[str], ablation: bool) -> tuple[str, ...]:
@@ -245,51 +221,8 @@ def _gain(cell: JoinedCell) -> Entry:
     decimals = max(cell.cell.decimals, 1)
     gained = number_text(cell.delta_reproduced, decimals, signed=True)
     if cell.delta_interval:
-        gained += f" ({interval_text(cell.delta_interval, decimals, signed=True)}; p {_p_text(cell.p_value)})"
+        gained += f" ({interval_text(cell.delta_interval, decimals, signed=True)}; p {p_text(cell.p_value)})"
     return Entry(gained)
-
-
-def _p_text(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
-
-
-def _intervals(rows: Sequence[JoinedRow]) -> str:
-    """What is behind the ±, and what was done about many comparisons."""
-    levels: dict[str, list[int]] = {}
-    gains: dict[str, list[int]] = {}
-    for row in rows:
-        for cell in row.cells:
-            for sources, source in ((levels, cell.interval_source), (gains, cell.delta_interval_source)):
-                if source and row.number not in sources.setdefault(source, []):
-                    sources[source].append(row.number)
-    if not levels and not gains:
-        return ""
-    sentences = [f"± is half a 95% interval: {_sources(levels)}."] if levels else []
-    if gains:
-        family = max(
-            sum(bool(row.cell(metric) and row.cell(metric).delta_interval) for row in rows)
-            for metric in metrics_of(list(rows))
-        )
-        sentences.append(
-            f"That of a gain is paired ({_sources(gains)}) and widened by Holm's procedure over the {family} rows that"
-            " are compared, for each metric: together, not one by one, they keep 95%; p is adjusted so."
-        )
-    if any(IMAGES_ONLY in sources for sources in (levels, gains)):
-        sentences.append(
-            f"Where it is of {IMAGES_ONLY}, the noise between seeds is not in it, and no verdict is better than"
-            " inconclusive."
-        )
-    return " ".join(sentences)
-
-
-def _sources(sources: Mapping[str, Sequence[int]]) -> str:
-    if len(sources) == 1:
-        return next(iter(sources))
-    return "; ".join(f"{source} ({_rows(numbers)})" for source, numbers in sources.items())
-
-
-def _rows(numbers: Sequence[int]) -> str:
-    return f"{'row' if len(numbers) == 1 else 'rows'} {row_ranges(numbers)}"
 
 
 def _summary(rows: Sequence[JoinedRow]) -> str:
@@ -324,15 +257,3 @@ def _reasons(rows: Sequence[JoinedRow]) -> list[str]:
         f"{word}, {'row' if numbers.isdigit() else 'rows'} {numbers}: {'; '.join(reasons)}"
         for (word, numbers), reasons in merged.items()
     ]
-
-
-def row_ranges(numbers: Sequence[int]) -> str:
-    """1, 2, 3, 7 as `1 to 3, 7`."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    texts = (f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
-    return ", ".join(texts)
