@@ -77,7 +77,7 @@ def lay_out(table: Table, rows: Sequence[JoinedRow], profile: Profile, recipes: 
             Entry(str(row.number)),
             Entry(row_label(row, rows)),
             Entry(metric_label(cell.cell.metric)),
-            *_numbers(cell, notes, audit),
+            *_numbers(cell, notes, audit, listed=True),
             *([_gain(cell)] if ablation else []),
             Entry(cell.verdict),
         )
@@ -194,8 +194,8 @@ def _line(
     return (*entries, Entry(" / ".join(dict.fromkeys(verdicts)) or NOTHING))
 
 
-def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping) -> list[Entry]:
-    """Reproduced, reported and difference."""
+def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping, *, listed: bool = False) -> list[Entry]:
+    """Reproduced, reported and difference; listed: with every seed's number where there are several."""
     printed = cell.cell
     marks = ()
     if printed.value_confidence != "certain":
@@ -209,7 +209,8 @@ def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping) -> list[Entry]:
     if cell.values and cell.reproduced is None:
         ours = NOT_AVAILABLE
     elif len(cell.values) > 1:
-        ours += f" ({len(cell.values)} seeds)"
+        runs = ", ".join(NOT_AVAILABLE if one is None else number_text(one, decimals) for one in cell.values.values())
+        ours += f" ({len(cell.values)} seeds{': ' + runs if listed else ''})"
     return [
         Entry(ours),
         Entry(printed.printed or NOTHING, marks),

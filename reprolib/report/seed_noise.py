@@ -72,7 +72,7 @@ def write_seed_noise(records: Mapping[str, Mapping], path: str | Path) -> dict[s
 def text(table: Mapping[str, Mapping]) -> str:
     """Standard deviations by data set, for a terminal."""
     lines = [
-        f"{data:12} {metric:12} sd {entry['sd']:.2f} ({entry['degrees_of_freedom']} degrees of freedom)"
+        f"{data:12} {metric:24} sd {entry['sd']:.2f} ({entry['degrees_of_freedom']} degrees of freedom)"
         for data, metrics in table.items()
         for metric, entry in metrics.items()
         if metric.count("/") == 1

@@ -103,6 +103,16 @@ def test_many_rows_widen_the_gains(root, run):
     assert "Holm's procedure over the 7 rows" in sheet.intervals
 
 
+def test_every_seed_is_listed(root, run):
+    for seed in (0, 1, 2):
+        run(1, 0.75, seed=seed)
+    cell, sheet = _cell(root, 1)
+    listed = next(entries[3].text for entries in sheet.cell_body if entries[2].text == "mask AP")
+    runs = ", ".join(f"{value:.2f}" for value in cell.values.values())
+    assert listed == f"{cell.reproduced:.2f} ± {cell.interval.half_width:.2f} (3 seeds: {runs})"
+    assert "(3 seeds)" in [entry.text for entry in sheet.body[0]][7]
+
+
 def test_the_rendered_table_shows_them(root, run):
     run(1, 0.75)
     run(2, 0.6)
