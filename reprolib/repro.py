@@ -130,7 +130,7 @@ def stages_of(*runs: str) -> list[str]:
 
 def piped(name: str) -> list[list[str]]:
     """A run as the pipeline executes it."""
-    return [dvc_command("--wait-for-lock", "repro", "--single-item", *stages_of(name))]
+    return [dvc_command("repro", "--single-item", *stages_of(name))]
 
 
 def _outside(name: str) -> list[list[str]]:
@@ -151,8 +151,8 @@ def _one(name: str, commands: Sequence[Sequence[str]]) -> tuple[int, float]:
 
 
 def dvc_command(*arguments: str) -> list[str]:
-    # `dvc --wait-for-lock repro`: the option belongs to dvc itself and comes first.
-    return [sys.executable, "-m", "dvc", *arguments]
+    # Without the option, which belongs to dvc itself and comes first, dvc gives up after 3 s where another dvc is busy.
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
 
 
 def environment() -> dict[str, str]:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.dialects import IMAGENET_MEAN, IMAGENET_STD, find_dialect
+from reprolib.models.on_device import numbers_like
 from reprolib.params import Schedule
 
 
@@ -136,4 +137,4 @@ def conv_layout(maps: Tensor) -> Tensor:
 
 def scale_boxes(boxes: Tensor, x: float, y: float) -> Tensor:
     """boxes [N,4] xyxy -> [N,4] with the coordinates multiplied by x and y."""
-    return boxes if x == y == 1 else boxes * boxes.new_tensor([x, y, x, y])
+    return boxes if x == y == 1 else boxes * numbers_like([x, y, x, y], boxes)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
-from reprolib.bench import from_torchvision, spread_predictions
+from reprolib.bench_pair import from_torchvision, spread_predictions
 from reprolib.models.systems import mask_rcnn
 from reprolib.params import Scale, Schedule
 
