@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from reprolib.files import write_json
@@ -34,7 +35,10 @@ class SeedNoise:
             return None
         data = records[0]["data"]["name"]
         same = {name: found for name, found in self._repeated.items() if found[0]["data"]["name"] == data}
-        return _pooled(same, metric) or _pooled(self._repeated, metric)
+        if found := _pooled(same, metric):
+            return found
+        found = _pooled(self._repeated, metric)
+        return replace(found, elsewhere=True) if found else None
 
     def table(self) -> dict[str, object]:
         """What was measured, as JSON: by prepared data set and metric the pooled standard deviation with its degrees

@@ -51,11 +51,17 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Variance between seeds, pooled over experiments, with its degrees of freedom, and which experiments."""
+    """Variance between seeds, pooled over experiments, with its degrees of freedom, and which experiments; elsewhere:
+    whether they are on other data than the runs that it stands for."""
 
     variance: float
     freedom: int
     experiments: tuple[str, ...]
+    elsewhere: bool = False
+
+    @property
+    def source(self) -> str:
+        return f"seed noise of {', '.join(self.experiments)}" + (" (other data)" if self.elsewhere else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +167,7 @@ def _between_seeds(sides: Sequence[Measured], noise: Noise | None) -> list[_Part
     if single and noise is None:
         parts.append(_Part(None, math.inf, ""))
     elif single:  # both sides' from one measurement, whose error they share
-        parts.append(_Part(single * noise.variance, noise.freedom, f"seed noise of {', '.join(noise.experiments)}"))
+        parts.append(_Part(single * noise.variance, noise.freedom, noise.source))
     return parts
 
 

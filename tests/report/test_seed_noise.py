@@ -40,7 +40,8 @@ def test_the_same_data_go_before_others(record):
     noise = SeedNoise(_by_id(records + other))
     assert noise.of("segm/AP", other[:1]).experiments == (CEM.id,)
     assert noise.of("segm/AP", records[:1]).experiments == (BASE.id,)
-    assert noise.of("segm/APs", other[:1]).experiments == (BASE.id,)
+    assert noise.of("segm/AP", other[:1]).source == f"seed noise of {CEM.id}"
+    assert noise.of("segm/APs", other[:1]).source == f"seed noise of {BASE.id} (other data)"
 
 
 def test_the_file_holds_what_was_measured(record, tmp_path):
