@@ -61,6 +61,7 @@ class Noise:
 
     @property
     def source(self) -> str:
+        """What an interval's source says of it."""
         return f"seed noise of {', '.join(self.experiments)}" + (" (other data)" if self.elsewhere else "")
 
 
