@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -22,11 +23,16 @@ def write_report(path: str | Path, result: dict, table: str) -> None:
     command = shlex.join(["reprolib", *sys.argv[1:]])
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     code, machine = git_state(), environment()
-    write_json(path, result | {"command": command, "date": now, "code": code, "environment": machine})
+    load = os.getloadavg()[
+        2
+    ]  # processes that wanted to run, over the last quarter of an hour: the benchmark and others
+    provenance = {"command": command, "date": now, "code": code, "environment": machine, "load": load}
+    write_json(path, result | provenance)
     revision = f"`{(code['revision'] or 'unknown')[:12]}`" + (" with changes" if code["dirty"] else "")
     software = ", ".join(f"{name} {machine[name]}" for name in ("torch", "torchvision", "timm", "python"))
     lines = [
-        f"Written by `{command}` on {now[:10]}, revision {revision}; {machine['gpu'] or machine['cpu']}, {software}.",
+        f"Written by `{command}` on {now[:10]}, revision {revision}; {machine['gpu'] or machine['cpu']}, {software};"
+        f" load average of the machine {load:.1f} on {os.cpu_count()} cores.",
         "",
         "```text",
         table,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 
 from reprolib import (
     bench,
@@ -138,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
         **_pair_options(arguments),
         rounds=5 if arguments.rounds is None else arguments.rounds,
     )
-    _show(arguments, result, bench.text(result))
+    _show(arguments, result, bench.text)
     return int(min(result[task]["ratio"] for task in bench.TASKS) < 1)
 
 
@@ -160,7 +161,7 @@ def _run_parts_of_pair(arguments: argparse.Namespace) -> int:
         rounds=5 if arguments.rounds is None else arguments.rounds,
         tasks=arguments.tasks,
     )
-    _show(arguments, result, module.text(result))
+    _show(arguments, result, module.text)
     return 0
 
 
@@ -173,14 +174,14 @@ def _run_parity(arguments: argparse.Namespace) -> int:
         iterations=arguments.iterations,
         input_size=tuple(arguments.input_size) if arguments.input_size else None,
     )
-    _show(arguments, result, bench_parity.text(result))
+    _show(arguments, result, bench_parity.text)
     return int(result["exact"] > bench_parity.EXACT)
 
 
-def _show(arguments: argparse.Namespace, result: dict, table: str) -> None:
-    print(json.dumps(result, indent=1) if arguments.json else table)
+def _show(arguments: argparse.Namespace, result: dict, table: Callable[[dict], str]) -> None:
+    print(json.dumps(result, indent=1) if arguments.json else table(result))
     if arguments.out:
-        write_report(arguments.out, result, table)
+        write_report(arguments.out, result, table(result))
 
 
 def _run_ladder(arguments: argparse.Namespace) -> int:
@@ -194,7 +195,7 @@ def _run_ladder(arguments: argparse.Namespace) -> int:
         proposals=arguments.proposals,
         detections=arguments.detections,
     )
-    _show(arguments, result, bench_ladder.text(result))
+    _show(arguments, result, bench_ladder.text)
     return 0
 
 
@@ -207,7 +208,7 @@ def _run_prompt(arguments: argparse.Namespace) -> int:
         side=arguments.side,
         counts=arguments.boxes,
     )
-    _show(arguments, result, bench_prompt.text(result))
+    _show(arguments, result, bench_prompt.text)
     return 0
 
 
@@ -226,20 +227,20 @@ def _run_speed(arguments: argparse.Namespace) -> int:
         weights=arguments.weights,
         image=arguments.image,
     )
-    _show(arguments, result, bench_speed.text(result))
+    _show(arguments, result, bench_speed.text)
     return 0
 
 
 def _run_step(arguments: argparse.Namespace) -> int:
     run = resolve(load_profile(arguments.profile), experiment_by_id(arguments.profile_step), 0)
     result = bench_step.run_step(run, device=arguments.device or pick_device(), steps=arguments.steps)
-    _show(arguments, result, bench_step.text(result))
+    _show(arguments, result, bench_step.text)
     return 0
 
 
 def _run_evaluation(arguments: argparse.Namespace) -> int:
     report = bench_evaluation.run_evaluation(rounds=1 if arguments.rounds is None else arguments.rounds)
-    _show(arguments, report, bench_evaluation.text(report))
+    _show(arguments, report, bench_evaluation.text)
     return int(report["difference"] > bench_evaluation.EQUAL)
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import yaml
 
+from reprolib.audit import verb as audit_verb
 from reprolib.data import verb as data_verb
 from reprolib.params import Profile, Run, load_profile, resolve
 from reprolib.submit import verb as submit_verb
@@ -92,6 +93,8 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added = verb("tables", _tables, "render tables beside their reported numbers, all of the profile by default")
     added.add_argument("table", nargs="*")
     verb("noise", _noise, "noise between seeds, measured from the profile's records of experiments that have several")
+    added = verb("audit", audit_verb.run, audit_verb.HELP, profile=False)
+    audit_verb.add_arguments(added)
     added = verb("plan", _plan, "what the profile runs, what has a record, and what it costs, per table and in total")
     added.add_argument("--write", action="store_true", help="write what each run depends on (a stage of dvc.yaml)")
     added.add_argument("--every-row", action="store_true", help="count also the rows that the profile leaves out")

@@ -1,8 +1,9 @@
 """The plan of a profile: which runs it has, and for each a file that says what its numbers depend on.
 
 `results/<profile>/runs/` holds, per run, `train/<run>.json` and `evaluate/<run>.json`, per table
-`tables/<table>.json` and per paper `papers/<paper>.json`. DVC stages depend on these files: they change exactly when
-what they stand for changes, and comparing two of them shows why something runs again.
+`tables/<table>.json`, per paper `papers/<paper>.json`, and `audit.json` and `report.json` over all papers. DVC stages
+depend on these files: they change exactly when what they stand for changes, and comparing two of them shows why
+something runs again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ TABLE_ENTRIES = ("reprolib.report.tables",)
 PAPER_ENTRIES = tuple(
     f"reprolib.report.{name}" for name in ("tables", "figures", "explain", "feature_maps", "network", "qualitative")
 )
-REPORT_ENTRIES = ("reprolib.report.index", "reprolib.report.reported")
+AUDIT_ENTRIES = ("reprolib.audit.figure", "reprolib.audit.text")
+REPORT_ENTRIES = ("reprolib.report.index",)
 AUDIT = PACKAGE / "papers" / "audit.md"
 
 
@@ -138,15 +140,26 @@ def paper_plan(profile: Profile, paper: str) -> dict[str, object]:
         {
             "paper": paper,
             "profile": _plain(profile),
-            "files": _file_hashes([*sorted((folder / "reported").glob("*.csv")), folder / "card.md", AUDIT]),
-            "code": code_hashes([*PAPER_ENTRIES, *modules]),
+            "files": _file_hashes(_audited_files()),  # its notebook shows what the audit found, also across papers
+            "code": code_hashes([*PAPER_ENTRIES, *AUDIT_ENTRIES, *modules]),
         }
     )
 
 
+def audit_plan() -> dict[str, object]:
+    """What the audit of the reported numbers depends on: no run."""
+    return _with_fingerprint({"files": _file_hashes(_audited_files()), "code": code_hashes(AUDIT_ENTRIES)})
+
+
 def report_plan() -> dict[str, object]:
     """What the overview over all papers depends on besides tables and figures."""
-    return _with_fingerprint({"files": _file_hashes([AUDIT]), "code": code_hashes(REPORT_ENTRIES)})
+    code = code_hashes([*REPORT_ENTRIES, *AUDIT_ENTRIES])
+    return _with_fingerprint({"files": _file_hashes(_audited_files()), "code": code})
+
+
+def _audited_files() -> list[Path]:
+    papers = PACKAGE / "papers"
+    return [*sorted(papers.glob("*/reported/*.csv")), *sorted(papers.glob("*/card.md")), papers / "claims.csv", AUDIT]
 
 
 def data_fingerprint(profile: Profile, dataset: str) -> str:
@@ -174,6 +187,7 @@ def write_plan(profile: Profile) -> list[Path]:
         values[folder / "tables" / f"{name}.json"] = table_plan(profile, paper_profile, table_by_id(name))
     for paper in profile.papers:
         values[folder / "papers" / f"{paper}.json"] = paper_plan(profile, paper)
+    values[folder / "audit.json"] = audit_plan()
     values[folder / "report.json"] = report_plan()
     # The stages of tables depend on these folders: there too before any run, for tables that describe data.
     for name in ("records", "matches"):

@@ -66,8 +66,10 @@ class InputTransform(nn.Module):
         one to the other.
         """
         resized = [self._one(image) for image in images]
+        padded = self._pad(resized)
         batch = Batch(
-            tensors=conv_layout(self._pad(resized)),
+            # Not in training: convolutions and group norm then take up to 1.8x as long on their way back.
+            tensors=padded if self.training else conv_layout(padded),
             image_sizes=[tuple(image.shape[-2:]) for image in resized],
             original_sizes=[tuple(image.shape[-2:]) for image in images],
         )
@@ -131,7 +133,7 @@ def input_transform(schedule: Schedule, *, dialect: str, keep_ratio: bool = True
 
 
 def conv_layout(maps: Tensor) -> Tensor:
-    """[B,C,H,W] unchanged, laid out as convolutions on its device like it: a quarter faster on a CPU."""
+    """[B,C,H,W] unchanged, laid out as inference on its device likes it: a fifth faster on a CPU."""
     return maps.contiguous(memory_format=torch.channels_last) if maps.device.type == "cpu" else maps
 
 

@@ -48,11 +48,13 @@ class Coverage:
 def write_index(root: str | Path = ".") -> Path:
     """Write `results/README.md` below `root` from what is rendered there; the same files give the same text."""
     results = Path(root) / "results"
+    audited = (results / "audit.md").is_file()
     profiles = [path.name for path in sorted(results.glob("*/")) if (path / "tables").is_dir()]
     parts = [
         "# Results",
         "Written by `notebooks/report.ipynb`. Each table shows the reproduced beside the reported numbers, with the"
         " recipe of the publication beside the one of the runs.",
+        *(["[Audit](audit.md): the reported numbers checked against themselves and each other."] * audited),
         LEGEND.strip(),
         *(_profile(results, name) for name in profiles),
     ]
@@ -130,7 +132,7 @@ def _banner(found: list[Coverage]) -> str:
 
 def _readable() -> set[str]:
     # The report's own notebook is left out: it is written after this index.
-    return set(catalog.papers())
+    return {"audit", *catalog.papers()}
 
 
 def _link(path: Path, results: Path) -> str:
