@@ -92,6 +92,7 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added._negative_number_matcher = re.compile(r"-[\d.]")  # "-3,5,20,20" is a box, and a wrong one: not an option
     added = verb("tables", _tables, "render tables beside their reported numbers, all of the profile by default")
     added.add_argument("table", nargs="*")
+    verb("noise", _noise, "noise between seeds, measured from the profile's records of experiments that have several")
     added = verb("audit", audit_verb.run, audit_verb.HELP, profile=False)
     audit_verb.add_arguments(added)
     added = verb("plan", _plan, "what the profile runs, what has a record, and what it costs, per table and in total")
@@ -248,6 +249,14 @@ def _tables(options: argparse.Namespace) -> None:
     profile = load_profile(options.profile)
     for name in options.table or profile.tables:
         print(*render(name, profile.name))
+
+
+def _noise(options: argparse.Namespace) -> None:
+    from reprolib.evaluation.record import read_records
+    from reprolib.report.seed_noise import text, write_seed_noise
+
+    results = load_profile(options.profile).results
+    print(text(write_seed_noise(read_records(results / "records"), results / "seed_noise.json")))
 
 
 def _plan(options: argparse.Namespace) -> None:
