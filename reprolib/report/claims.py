@@ -16,13 +16,10 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
-from reprolib.evaluation.record import read_records
 from reprolib.papers import catalog
-from reprolib.params import load_profile
-from reprolib.report.described import read_reports
-from reprolib.report.join import join
 from reprolib.report.joined import JoinedCell, JoinedRow
 from reprolib.report.judged import COUNT_TOLERANCE
+from reprolib.report.tables import read_table
 from reprolib.report.uncertainty import IMAGES_ONLY, Estimate, Interval, estimate_gain, holm, paired
 from reprolib.report.verdict import NOT_COMPARABLE, NOT_RUN, REPORTED_ONLY, Case, verdict
 
@@ -83,17 +80,18 @@ class Claim:
     consistent: str
 
 
-def claims(profile_name: str | None = None, *, params: str | Path = "params.yaml") -> list[Claim]:
-    """Every claim of every paper with a profile's records, in the order of claims.csv. Raises as `tables.render`."""
-    profile = load_profile(profile_name, path=params)
-    paper = profile if profile.name == "paper" else load_profile("paper", path=params)
-    results = Path(params).parent / profile.results
-    records, reports = read_records(results / "records"), read_reports(results / "data")
+def claims(profile_name: str | None = None, *, paper: str = "", params: str | Path = "params.yaml") -> list[Claim]:
+    """Every claim, of one paper or of all, with a profile's records, in the order of claims.csv.
+
+    Raises as `tables.render`.
+    """
+    found = [statement for statement in statements() if paper in ("", statement.paper)]
     joined = {
-        name: join(table, records, profile, paper=paper, reports=reports)
+        name: read_table(name, profile_name, params=params)[0]
         for name, table in catalog.all_tables().items()
+        if paper in ("", table.paper)
     }
-    return join_claims(statements(), joined)
+    return join_claims(found, joined)
 
 
 @lru_cache(maxsize=1)
