@@ -5,7 +5,8 @@ brings there (`reprolib.bench_attribution`), `--parity` trains both and compares
 `--ladder TABLE` times the rows of an ablation
 (`reprolib.bench_ladder`), `--prompt EXPERIMENT` box prompts on an encoded image (`reprolib.bench_prompt`), `--speed`
 whole systems part by part (`reprolib.bench_speed`), `--profile-step EXPERIMENT` a training step part by part
-(`reprolib.bench_step`), `--evaluation` the evaluation's backends (`reprolib.bench_evaluation`).
+(`reprolib.bench_step`), `--evaluation` the evaluation's backends (`reprolib.bench_evaluation`), `--bootstrap` intervals
+over images (`reprolib.bench_bootstrap`), `--coverage` how often these cover the truth (`reprolib.bench_coverage`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Callable
 from reprolib import (
     bench,
     bench_attribution,
+    bench_bootstrap,
+    bench_coverage,
     bench_evaluation,
     bench_ladder,
     bench_parity,
@@ -80,10 +83,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_argument_group("a training step, part by part and by operators, on the experiment's data")
     steps.add_argument("--profile-step", metavar="EXPERIMENT", help="the loop that trains, without keeping anything")
     steps.add_argument("--steps", type=int, default=10, help="of each of the three rounds")
-    scoring = parser.add_argument_group("the fast evaluation backend against pycocotools")
+    scoring = parser.add_argument_group("the fast evaluation backend against pycocotools, and intervals over images")
     scoring.add_argument(
         "--evaluation", action="store_true", help="5,000 images, 250,000 generated detections; 1 round"
     )
+    scoring.add_argument(
+        "--bootstrap", action="store_true", help="a difference of two runs on 1,000 resamples of 5,000 images"
+    )
+    scoring.add_argument("--coverage", action="store_true", help="how often such intervals cover a known truth")
     both = parser.add_argument_group("of a ladder, of prompts, of whole systems and of a training step")
     both.add_argument("--profile", help="profile of params.yaml; by default the active one")
     both.add_argument(
@@ -94,7 +101,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after the other benchmarks."""
     speed = arguments.speed is not None
-    alone = ("ladder", "prompt", "speed", "profile_step", "evaluation", "attribute", "parts", "parity")
+    alone = (
+        "ladder",
+        "prompt",
+        "speed",
+        "profile_step",
+        "evaluation",
+        "attribute",
+        "parts",
+        "parity",
+        "bootstrap",
+        "coverage",
+    )
     named = [name for name in alone if getattr(arguments, name) not in (None, False)]
     if len(named) > 1:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in alone)
@@ -113,6 +131,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_step(arguments)
     if arguments.evaluation:
         return _run_evaluation(arguments)
+    if arguments.bootstrap:
+        return _run_bootstrap(arguments)
+    if arguments.coverage:
+        return _run_coverage(arguments)
     result = bench.run_bench(
         **_pair_options(arguments),
         rounds=5 if arguments.rounds is None else arguments.rounds,
@@ -220,3 +242,15 @@ def _run_evaluation(arguments: argparse.Namespace) -> int:
     report = bench_evaluation.run_evaluation(rounds=1 if arguments.rounds is None else arguments.rounds)
     _show(arguments, report, bench_evaluation.text)
     return int(report["difference"] > bench_evaluation.EQUAL)
+
+
+def _run_bootstrap(arguments: argparse.Namespace) -> int:
+    report = bench_bootstrap.run_bootstrap()
+    _show(arguments, report, bench_bootstrap.text(report))
+    return 0
+
+
+def _run_coverage(arguments: argparse.Namespace) -> int:
+    report = bench_coverage.run_coverage()
+    _show(arguments, report, bench_coverage.text(report))
+    return 0

@@ -94,6 +94,7 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added.add_argument("table", nargs="*")
     added = verb("audit", audit_verb.run, audit_verb.HELP, profile=False)
     audit_verb.add_arguments(added)
+    verb("noise", _noise, "noise between seeds, measured from the profile's records of experiments that have several")
     added = verb("plan", _plan, "what the profile runs, what has a record, and what it costs, per table and in total")
     added.add_argument("--write", action="store_true", help="write what each run depends on (a stage of dvc.yaml)")
     added.add_argument("--every-row", action="store_true", help="count also the rows that the profile leaves out")
@@ -248,6 +249,14 @@ def _tables(options: argparse.Namespace) -> None:
     profile = load_profile(options.profile)
     for name in options.table or profile.tables:
         print(*render(name, profile.name))
+
+
+def _noise(options: argparse.Namespace) -> None:
+    from reprolib.evaluation.record import read_records
+    from reprolib.report.seed_noise import text, write_seed_noise
+
+    results = load_profile(options.profile).results
+    print(text(write_seed_noise(read_records(results / "records"), results / "seed_noise.json")))
 
 
 def _plan(options: argparse.Namespace) -> None:

@@ -189,8 +189,9 @@ def write_plan(profile: Profile) -> list[Path]:
         values[folder / "papers" / f"{paper}.json"] = paper_plan(profile, paper)
     values[folder / "audit.json"] = audit_plan()
     values[folder / "report.json"] = report_plan()
-    # The stages of tables depend on this folder: there too before any run, for tables that describe data.
-    (profile.results / "records").mkdir(parents=True, exist_ok=True)
+    # The stages of tables depend on these folders: there too before any run, for tables that describe data.
+    for name in ("records", "matches"):
+        (profile.results / name).mkdir(parents=True, exist_ok=True)
     for path, value in values.items():
         write_json(path, value)
     for path in set(folder.rglob("*.json")) - set(values):

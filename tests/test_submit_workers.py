@@ -79,6 +79,7 @@ if stage == "train":
     write(f"training/{run}.json", run)
 if stage == "evaluate":
     write(f"predictions/{run}.json", "[]")
+    write(f"matches/{run}.npz", "")
     write(f"records/{run}.json", json.dumps({"run": run, "read": (results / f"weights/{run}.safetensors").read_text()}))
 write(f"notebooks/{stage}-{run}.ipynb", "{}")
 """

@@ -16,13 +16,17 @@ Verdicts compare a reproduced with a reported number. They are given per number,
 
 | verdict | meaning |
 | --- | --- |
-| reproduced | the 95% interval over the runs contains the reported number (in ablations: the reported gain, not zero) |
+| reproduced | the 95% interval contains the reported number (in ablations: the reported gain, not zero) |
 | same direction | an effect of the reported sign, of another size |
 | contradicted | the interval excludes the reported number and does not bear out its sign |
-| inconclusive | the interval contains both the reported effect and none, is too wide, or there is a single run |
+| inconclusive | the interval contains both the reported effect and none, is too wide, or holds images alone |
 | not comparable | other data, network size, training length, split or hardware than the publication's |
 | not run | no record yet, or nothing that could run it is built yet |
 | reported only | nothing to implement, or a number that is only quoted |
+
+An interval holds what chance there is: which images the split has (1,000 resamples of them, paired where two runs are
+compared) and the seed (several runs, or the noise between seeds measured on others). With one run and no such
+measurement it holds images alone. The gains of one ablation are kept to 95% together (Holm's procedure).
 
 A row that the publication does not print, marked by a footnote, has `not reported` instead.
 """
