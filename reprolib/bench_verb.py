@@ -246,11 +246,11 @@ def _run_evaluation(arguments: argparse.Namespace) -> int:
 
 def _run_bootstrap(arguments: argparse.Namespace) -> int:
     report = bench_bootstrap.run_bootstrap()
-    _show(arguments, report, bench_bootstrap.text(report))
+    _show(arguments, report, bench_bootstrap.text)
     return 0
 
 
 def _run_coverage(arguments: argparse.Namespace) -> int:
     report = bench_coverage.run_coverage()
-    _show(arguments, report, bench_coverage.text(report))
+    _show(arguments, report, bench_coverage.text)
     return 0

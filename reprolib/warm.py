@@ -120,12 +120,13 @@ def _kernel(files: list[int], *, folder: str, environment: dict[str, str], argum
         os.close(file)
     os.chdir(folder)
     os.environ.clear()
-    os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))  # a kernel ends when that does
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.path.insert(0, "")
     from ipykernel.kernelapp import IPKernelApp
 
-    IPKernelApp.launch_instance(argv=arguments)
+    parent = f"--IPKernelApp.parent_handle={os.getppid()}"  # a kernel ends when that does
+    IPKernelApp.launch_instance(argv=[*arguments, parent])
 
 
 def ask(address: str, connection_file: str, *more: str) -> int:

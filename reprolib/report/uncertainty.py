@@ -10,7 +10,8 @@ difference, of the difference of both means on the same resamples. V_seeds is s^
 (n - 1 degrees of freedom; of a difference with two or more common seeds, of the differences by seed); where there is a
 single run, the variance between seeds that the profile's other records show (`reprolib.report.seed_noise`), with the
 degrees of freedom of that. df is Welch's and Satterthwaite's: se^4 / sum(V_i^2 / df_i), where the bootstrap counts as
-known exactly.
+known exactly. The interval is symmetric: percentile, basic and BCa intervals of the same draws, which cannot take the
+seeds in, cover a known truth no better (`reprolib bench --coverage`).
 Where there is one run and no such measurement the interval is of images only, and `complete` is False.
 """
 
@@ -61,6 +62,7 @@ class Noise:
 
     @property
     def source(self) -> str:
+        """What an interval's source says of it."""
         return f"seed noise of {', '.join(self.experiments)}" + (" (other data)" if self.elsewhere else "")
 
 
