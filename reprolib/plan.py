@@ -33,7 +33,7 @@ PAPER_ENTRIES = tuple(
     f"reprolib.report.{name}" for name in ("tables", "figures", "explain", "feature_maps", "network", "qualitative")
 )
 AUDIT_ENTRIES = ("reprolib.audit.figure", "reprolib.audit.text")
-REPORT_ENTRIES = ("reprolib.report.index",)
+REPORT_ENTRIES = ("reprolib.report.index", "reprolib.site.build", "reprolib.site.content")
 AUDIT = PACKAGE / "papers" / "audit.md"
 
 
@@ -146,15 +146,29 @@ def paper_plan(profile: Profile, paper: str) -> dict[str, object]:
     )
 
 
+def report_plan(profile: Profile, paper_profile: Profile) -> dict[str, object]:
+    """What the report over all papers depends on besides records, tables and figures.
+
+    It shows the papers' executed notebooks, whose bytes differ from run to run: what they are made from counts.
+    """
+    pages = [path for folder in ("static", "templates") for path in sorted((PACKAGE / "site" / folder).rglob("*.*"))]
+    notebooks = [Path("notebooks") / f"{paper}.ipynb" for paper in profile.papers]
+    return _with_fingerprint(
+        {
+            "tables": {
+                name: table_plan(profile, paper_profile, table)["fingerprint"] for name, table in all_tables().items()
+            },
+            "papers": {paper: paper_plan(profile, paper)["fingerprint"] for paper in profile.papers},
+            "notebooks": {path.stem: _hash(path) for path in notebooks if path.is_file()},
+            "files": _file_hashes([*_audited_files(), PACKAGE / "papers" / "methods.csv", *pages]),
+            "code": code_hashes(REPORT_ENTRIES),
+        }
+    )
+
+
 def audit_plan() -> dict[str, object]:
     """What the audit of the reported numbers depends on: no run."""
     return _with_fingerprint({"files": _file_hashes(_audited_files()), "code": code_hashes(AUDIT_ENTRIES)})
-
-
-def report_plan() -> dict[str, object]:
-    """What the overview over all papers depends on besides tables and figures."""
-    code = code_hashes([*REPORT_ENTRIES, *AUDIT_ENTRIES])
-    return _with_fingerprint({"files": _file_hashes(_audited_files()), "code": code})
 
 
 def _audited_files() -> list[Path]:
@@ -188,7 +202,7 @@ def write_plan(profile: Profile) -> list[Path]:
     for paper in profile.papers:
         values[folder / "papers" / f"{paper}.json"] = paper_plan(profile, paper)
     values[folder / "audit.json"] = audit_plan()
-    values[folder / "report.json"] = report_plan()
+    values[folder / "report.json"] = report_plan(profile, paper_profile)
     # The stages of tables depend on these folders: there too before any run, for tables that describe data.
     for name in ("records", "matches"):
         (profile.results / name).mkdir(parents=True, exist_ok=True)
@@ -204,7 +218,11 @@ def _with_fingerprint(value: dict[str, object]) -> dict[str, object]:
 
 
 def _file_hashes(paths: list[Path]) -> dict[str, str]:
-    return {path.relative_to(PACKAGE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths}
+    return {path.relative_to(PACKAGE).as_posix(): _hash(path) for path in paths}
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _plain(value: object) -> object:

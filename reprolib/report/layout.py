@@ -11,6 +11,7 @@ from reprolib.papers import catalog
 from reprolib.params import Profile
 from reprolib.report.join import JoinedCell, JoinedRow, main_metrics, metrics_of
 from reprolib.report.recipe import Recipe
+from reprolib.report.reported import Cell
 from reprolib.report.texts import NOTHING, interval_text, intervals_note, number_text, p_text, row_ranges, spread_text
 
 NOT_AVAILABLE = "n/a"
@@ -204,7 +205,7 @@ def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping, *, listed: bool = 
     for (table, number, metric), text in audit.items():
         if (table, metric) == (printed.table, printed.metric) and number in (printed.row, None):
             marks += (notes.number(text),)
-    decimals = max(printed.decimals, 1) if printed.unit in ("%", "M", "G", "ms", "fps") else 0
+    decimals = decimals_of(printed)
     ours = number_text(cell.reproduced, decimals) + spread_text(cell.interval, decimals)
     if cell.values and cell.reproduced is None:
         ours = NOT_AVAILABLE
@@ -216,6 +217,12 @@ def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping, *, listed: bool = 
         Entry(printed.printed or NOTHING, marks),
         Entry(number_text(cell.difference, decimals, signed=True)),
     ]
+
+
+def decimals_of(printed: Cell) -> int:
+    """With how many decimals a reproduced number stands beside a printed one: as many, and one at least where it is
+    measured."""
+    return max(printed.decimals, 1) if printed.unit in ("%", "M", "G", "ms", "fps") else 0
 
 
 def _gain(cell: JoinedCell) -> Entry:
