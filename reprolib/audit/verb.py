@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 
 from reprolib.audit.finding import Severity
-from reprolib.audit.run import findings
-from reprolib.audit.text import as_json, terminal, write_page
 from reprolib.files import write_atomic
 from reprolib.papers import catalog
 
@@ -29,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings; exit status 1 with --strict where one of them is an error, else 0."""
+    from reprolib.audit.run import findings  # here, so that no other verb waits for numpy
+    from reprolib.audit.text import as_json, terminal, write_page
+
     found = findings(paper=options.paper or "")
     shown = [finding for finding in found if finding.severity.rank <= Severity(options.severity).rank]
     print(terminal(shown, hidden=len(found) - len(shown)))
