@@ -30,10 +30,8 @@ def test_the_verb_prints_findings_and_counts(capsys):
 
 def test_strict_fails_on_errors_only(capsys, monkeypatch):
     assert main(["audit", "--strict"]) == 1
-    import reprolib.audit.verb as verb
-
     light = [finding for one in audit() for finding in one.findings if finding.severity is not Severity.ERROR]
-    monkeypatch.setattr(verb, "findings", lambda paper="": light)
+    monkeypatch.setattr("reprolib.audit.run.findings", lambda paper="": light)
     assert main(["audit", "--strict"]) == 0
 
 
