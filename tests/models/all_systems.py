@@ -31,6 +31,7 @@ class System:
     training_only: frozenset[str] = frozenset()
     side: int = 64
     boxes_of_masks: bool = False
+    queries: bool = False
 
 
 ALL = (
@@ -72,6 +73,8 @@ ALL = (
         )
         for form, nms in (("mmdetection", "fast"), ("paper", "fast"), ("mmdetection", "standard"))
     ),
+    System(id="maskformer", module=f"{SYSTEMS}.maskformer", one_stage=True, boxes_of_masks=True, queries=True),
+    System(id="mask2former", module=f"{SYSTEMS}.mask2former", one_stage=True, boxes_of_masks=True, queries=True),
     System(
         id="iemask_rcnn",
         module="reprolib.papers.iemask_rcnn.model",
