@@ -5,6 +5,8 @@ Rows are predictions, columns instances. DETR (Carion et al., ECCV 2020, section
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -13,11 +15,18 @@ from torch import Tensor
 WORST = 1e6  # in place of costs that are no numbers: overflowing predictions shall be assigned last, not stop a run
 
 
-def hungarian(cost: Tensor) -> tuple[Tensor, Tensor]:
-    """cost [Q,G] -> predictions [N], rising, and their instances [N], N = min(Q, G), of the least sum of costs."""
+class Matched(NamedTuple):
+    """One image's queries that have an instance."""
+
+    queries: Tensor  # [N], rising
+    instances: Tensor  # [N]
+
+
+def hungarian(cost: Tensor) -> Matched:
+    """cost [Q,G] -> the assignment of least cost, with N = min(Q, G)."""
     finite = torch.nan_to_num(cost.detach().float(), nan=WORST, posinf=WORST, neginf=-WORST)
     rows, columns = linear_sum_assignment(finite.cpu().numpy())
-    return torch.as_tensor(rows, device=cost.device), torch.as_tensor(columns, device=cost.device)
+    return Matched(torch.as_tensor(rows, device=cost.device), torch.as_tensor(columns, device=cost.device))
 
 
 def binary_cross_entropy_cost(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -99,3 +99,12 @@ def test_without_instances_there_is_nothing_to_pay(truth):
     rows = torch.zeros(0, dtype=torch.long)
     found = PixelCriterion().losses(torch.zeros(0, 16, 16, requires_grad=True), none, rows)
     assert {name: loss.item() for name, loss in found.items()} == {"loss_mask": 0, "loss_dice": 0}
+
+
+def test_dropout_is_on_in_training_alone():
+    torch.manual_seed(0)
+    decoder = QueryDecoder(16, num_classes=3, queries=5, dropout=0.1)
+    maps = [torch.randn(2, 16, 8, 8), torch.randn(2, 16, 2, 2)]
+    assert not torch.equal(decoder(maps).masks[-1], decoder(maps).masks[-1])
+    decoder.eval()
+    assert torch.equal(decoder(maps).masks[-1], decoder(maps).masks[-1])
