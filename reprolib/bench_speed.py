@@ -18,8 +18,9 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from reprolib.bench import alternate, damp_residuals, hardware, make_scene
+from reprolib.bench import alternate, hardware, make_scene
 from reprolib.bench_ladder import fix_boxes, unit_boxes
+from reprolib.bench_pair import damp_residuals
 from reprolib.bench_variants import make_variant, variant_steps
 from reprolib.data.cards import CARDS
 from reprolib.data.images import read_image

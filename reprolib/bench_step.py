@@ -1,7 +1,7 @@
 """Where the time of a training step goes: the very loop that trains, on an experiment's own data.
 
 `reprolib bench --profile-step EXPERIMENT` trains some steps in a folder that is thrown away: first with a clock at each
-part of a step, waiting for the device there, then under torch.profiler.
+part of a step, waiting for the device there, then under torch.profiler. Last, where the host waits is counted.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._pytree import tree_leaves
 
+from reprolib import bench_waits
 from reprolib.bench import hardware
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
-from reprolib.engine.devices import synchronise, use_cpu_threads
+from reprolib.engine.devices import synchronise, to_device, use_cpu_threads
 from reprolib.engine.train import TrainingSummary, train
 from reprolib.models.parts import BACKBONE, BACKWARD, HEAD, INPUT, LOADER, LOSSES, NECK, OPTIMISER, listening
 from reprolib.params import Run
@@ -45,7 +46,7 @@ def run_step(run: Run, *, device: str, steps: int = 10, operators: int = 20) -> 
 
     Returns `parts` (seconds per step by the names of `ROWS`, nobody reading ahead), `seconds` (their sum), `training`
     (the summary of as many steps without a clock inside, read ahead as the schedule says), `operators` (the profiler's
-    table) and the conditions. Raises ValueError for impossible counts.
+    table), `waits` (see `reprolib.bench_waits`) and the conditions. Raises ValueError for impossible counts.
     """
     if min(steps, operators) < 1:
         raise ValueError(f"steps and operators start at 1, not {steps=}, {operators=}")
@@ -80,6 +81,8 @@ def run_step(run: Run, *, device: str, steps: int = 10, operators: int = 20) -> 
         with profile(activities=activities, acc_events=True) as profiled:
             more(steps, workers=0)
     parts = {name: seen[name] / steps for name, _ in ROWS}
+    items = [dataset[index % len(dataset)] for index in range(run.schedule.batch_size)]
+    batch = to_device(*(list(one) for one in zip(*items, strict=True)), device=device)
     order = "self_cuda_time_total" if len(activities) > 1 else "self_cpu_time_total"
     return {
         "experiment": run.experiment.id,
@@ -87,6 +90,7 @@ def run_step(run: Run, *, device: str, steps: int = 10, operators: int = 20) -> 
         "parts": parts,
         "seconds": sum(parts.values()),
         "training": dataclasses.asdict(training),
+        "waits": bench_waits.run_waits(model, *batch, device=device),
         "operators": profiled.key_averages().table(sort_by=order, row_limit=operators, max_name_column_width=50),
         "steps": steps,
         "batch_size": run.schedule.batch_size,
@@ -101,6 +105,7 @@ def text(result: dict) -> str:
     training = result["training"]
     lines = [
         result["operators"],
+        bench_waits.text(result["waits"], batch_size=result["batch_size"], device=result["device"]),
         f"{result['experiment']} under {result['profile']}: a step of {result['batch_size']} images on"
         f" {result['device']} ({result['hardware']}, {result['threads']} threads), mean of {result['steps']}, the"
         " device waited for at each part, images read when they are needed",

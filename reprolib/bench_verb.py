@@ -1,17 +1,34 @@
 """`reprolib bench`: which benchmark runs, with which options.
 
-Without any, our Mask R-CNN against torchvision's (`reprolib.bench`); `--ladder TABLE` times the rows of an ablation
+Without any, our Mask R-CNN against torchvision's (`reprolib.bench`); `--attribute` times what each of our faster pieces
+brings there (`reprolib.bench_attribution`), `--parity` trains both and compares their AP (`reprolib.bench_parity`);
+`--ladder TABLE` times the rows of an ablation
 (`reprolib.bench_ladder`), `--prompt EXPERIMENT` box prompts on an encoded image (`reprolib.bench_prompt`), `--speed`
 whole systems part by part (`reprolib.bench_speed`), `--profile-step EXPERIMENT` a training step part by part
-(`reprolib.bench_step`), `--evaluation` the evaluation's backends (`reprolib.bench_evaluation`).
+(`reprolib.bench_step`), `--evaluation` the evaluation's backends (`reprolib.bench_evaluation`), `--bootstrap` intervals
+over images (`reprolib.bench_bootstrap`), `--coverage` how often these cover the truth (`reprolib.bench_coverage`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 
-from reprolib import bench, bench_evaluation, bench_ladder, bench_prompt, bench_speed, bench_step
+from reprolib import (
+    bench,
+    bench_attribution,
+    bench_bootstrap,
+    bench_coverage,
+    bench_evaluation,
+    bench_ladder,
+    bench_parity,
+    bench_parts,
+    bench_prompt,
+    bench_speed,
+    bench_step,
+)
+from reprolib.bench_report import write_report
 from reprolib.engine.devices import pick_device
 from reprolib.params import load_profile, resolve
 from reprolib.plan import experiment_by_id
@@ -24,11 +41,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu or cuda; without it what a run would pick")
     parser.add_argument("--rounds", type=int, help="each times everything once; 5, of a ladder 20, of prompts 7")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument(
+        "--out", metavar="FILE.json", help="also write the result there, where it came from, and its table beside it"
+    )
     sizes = parser.add_argument_group("against torchvision and of whole systems")
     sizes.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of the images given")
     sizes.add_argument("--input-size", type=int, nargs=2, metavar=("SHORT", "LONG"), help="sides inside the networks")
     pair = parser.add_argument_group("against torchvision (images 480 640, inside the networks 256 342)")
     pair.add_argument("--batch-size", type=int, default=2, help="images per step")
+    pair.add_argument("--precision", choices=bench.PRECISIONS, default="float32", help="of both, by autocast")
+    pair.add_argument("--attribute", action="store_true", help="also ours with each faster piece taken back in turn")
+    pair.add_argument("--tasks", nargs="+", choices=bench.TASKS, default=tuple(bench.TASKS), help="of --attribute")
+    pair.add_argument("--parts", action="store_true", help="also where the time of both goes, part by part")
+    parity = parser.add_argument_group("the AP of both, trained alike (--profile's schedule, thin networks)")
+    parity.add_argument(
+        "--parity", nargs="?", const="street", metavar="DATASET", help="by default the generated street scenes"
+    )
+    parity.add_argument("--seeds", type=int, nargs="+", default=(0, 1), help="each trains both once")
+    parity.add_argument("--iterations", type=int, help="by default the schedule's")
     rows = parser.add_argument_group("rows of an ablation, each against the row above")
     rows.add_argument("--ladder", metavar="TABLE", help="for example mai_se_net-1; one image's inference")
     rows.add_argument("--rows", type=int, nargs="+", default=(), help="by default all rows of the table's ablation")
@@ -53,10 +83,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_argument_group("a training step, part by part and by operators, on the experiment's data")
     steps.add_argument("--profile-step", metavar="EXPERIMENT", help="the loop that trains, without keeping anything")
     steps.add_argument("--steps", type=int, default=10, help="of each of the three rounds")
-    scoring = parser.add_argument_group("the fast evaluation backend against pycocotools")
+    scoring = parser.add_argument_group("the fast evaluation backend against pycocotools, and intervals over images")
     scoring.add_argument(
         "--evaluation", action="store_true", help="5,000 images, 250,000 generated detections; 1 round"
     )
+    scoring.add_argument(
+        "--bootstrap", action="store_true", help="a difference of two runs on 1,000 resamples of 5,000 images"
+    )
+    scoring.add_argument("--coverage", action="store_true", help="how often such intervals cover a known truth")
     both = parser.add_argument_group("of a ladder, of prompts, of whole systems and of a training step")
     both.add_argument("--profile", help="profile of params.yaml; by default the active one")
     both.add_argument(
@@ -67,11 +101,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run and print; 1 when torchvision is faster in a task, 0 otherwise and after the other benchmarks."""
     speed = arguments.speed is not None
-    named = (arguments.ladder, arguments.prompt, speed, arguments.profile_step, arguments.evaluation)
-    if sum(map(bool, named)) > 1:
-        raise ValueError(
-            "--ladder, --prompt, --speed, --profile-step, --evaluation: each is a benchmark; name one at a time"
-        )
+    alone = (
+        "ladder",
+        "prompt",
+        "speed",
+        "profile_step",
+        "evaluation",
+        "attribute",
+        "parts",
+        "parity",
+        "bootstrap",
+        "coverage",
+    )
+    named = [name for name in alone if getattr(arguments, name) not in (None, False)]
+    if len(named) > 1:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in alone)
+        raise ValueError(f"{options}: each is a benchmark; name one at a time")
+    if arguments.attribute or arguments.parts:
+        return _run_parts_of_pair(arguments)
+    if arguments.parity:
+        return _run_parity(arguments)
     if arguments.ladder:
         return _run_ladder(arguments)
     if arguments.prompt:
@@ -82,18 +131,57 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_step(arguments)
     if arguments.evaluation:
         return _run_evaluation(arguments)
+    if arguments.bootstrap:
+        return _run_bootstrap(arguments)
+    if arguments.coverage:
+        return _run_coverage(arguments)
     result = bench.run_bench(
-        device=arguments.device or pick_device(),
+        **_pair_options(arguments),
         rounds=5 if arguments.rounds is None else arguments.rounds,
-        image_size=tuple(arguments.image_size or (480, 640)),
-        input_size=tuple(arguments.input_size or (256, 342)),
-        batch_size=arguments.batch_size,
     )
-    if arguments.json:
-        print(json.dumps(result, indent=1))
-    else:
-        print(bench.text(result))
-    return int(min(result[task]["ratio"] for task in ("train_step", "inference")) < 1)
+    _show(arguments, result, bench.text)
+    return int(min(result[task]["ratio"] for task in bench.TASKS) < 1)
+
+
+def _pair_options(arguments: argparse.Namespace) -> dict:
+    return {
+        "device": arguments.device or pick_device(),
+        "precision": arguments.precision,
+        "image_size": tuple(arguments.image_size or (480, 640)),
+        "input_size": tuple(arguments.input_size or (256, 342)),
+        "batch_size": arguments.batch_size,
+    }
+
+
+def _run_parts_of_pair(arguments: argparse.Namespace) -> int:
+    module = bench_attribution if arguments.attribute else bench_parts
+    time = module.run_attribution if arguments.attribute else module.run_parts
+    result = time(
+        **_pair_options(arguments),
+        rounds=5 if arguments.rounds is None else arguments.rounds,
+        tasks=arguments.tasks,
+    )
+    _show(arguments, result, module.text)
+    return 0
+
+
+def _run_parity(arguments: argparse.Namespace) -> int:
+    result = bench_parity.run_parity(
+        arguments.parity,
+        load_profile(arguments.profile),
+        device=arguments.device or pick_device(),
+        seeds=arguments.seeds,
+        iterations=arguments.iterations,
+        input_size=tuple(arguments.input_size) if arguments.input_size else None,
+    )
+    _show(arguments, result, bench_parity.text)
+    return int(result["exact"] > bench_parity.EXACT)
+
+
+def _show(arguments: argparse.Namespace, result: dict, table: Callable[[dict], str]) -> None:
+    print(json.dumps(result, indent=1) if arguments.json else table(result))
+    if arguments.out:
+        write_report(arguments.out, result, table(result))
 
 
 def _run_ladder(arguments: argparse.Namespace) -> int:
@@ -107,7 +195,7 @@ def _run_ladder(arguments: argparse.Namespace) -> int:
         proposals=arguments.proposals,
         detections=arguments.detections,
     )
-    print(json.dumps(result, indent=1) if arguments.json else bench_ladder.text(result))
+    _show(arguments, result, bench_ladder.text)
     return 0
 
 
@@ -120,7 +208,7 @@ def _run_prompt(arguments: argparse.Namespace) -> int:
         side=arguments.side,
         counts=arguments.boxes,
     )
-    print(json.dumps(result, indent=1) if arguments.json else bench_prompt.text(result))
+    _show(arguments, result, bench_prompt.text)
     return 0
 
 
@@ -139,18 +227,30 @@ def _run_speed(arguments: argparse.Namespace) -> int:
         weights=arguments.weights,
         image=arguments.image,
     )
-    print(json.dumps(result, indent=1) if arguments.json else bench_speed.text(result))
+    _show(arguments, result, bench_speed.text)
     return 0
 
 
 def _run_step(arguments: argparse.Namespace) -> int:
     run = resolve(load_profile(arguments.profile), experiment_by_id(arguments.profile_step), 0)
     result = bench_step.run_step(run, device=arguments.device or pick_device(), steps=arguments.steps)
-    print(json.dumps(result, indent=1) if arguments.json else bench_step.text(result))
+    _show(arguments, result, bench_step.text)
     return 0
 
 
 def _run_evaluation(arguments: argparse.Namespace) -> int:
     report = bench_evaluation.run_evaluation(rounds=1 if arguments.rounds is None else arguments.rounds)
-    print(json.dumps(report, indent=1) if arguments.json else bench_evaluation.text(report))
+    _show(arguments, report, bench_evaluation.text)
     return int(report["difference"] > bench_evaluation.EQUAL)
+
+
+def _run_bootstrap(arguments: argparse.Namespace) -> int:
+    report = bench_bootstrap.run_bootstrap()
+    _show(arguments, report, bench_bootstrap.text)
+    return 0
+
+
+def _run_coverage(arguments: argparse.Namespace) -> int:
+    report = bench_coverage.run_coverage()
+    _show(arguments, report, bench_coverage.text)
+    return 0

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import yaml
 
+from reprolib.audit import verb as audit_verb
 from reprolib.data import verb as data_verb
 from reprolib.params import Profile, Run, load_profile, resolve
 from reprolib.submit import verb as submit_verb
@@ -91,6 +92,11 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added._negative_number_matcher = re.compile(r"-[\d.]")  # "-3,5,20,20" is a box, and a wrong one: not an option
     added = verb("tables", _tables, "render tables beside their reported numbers, all of the profile by default")
     added.add_argument("table", nargs="*")
+    added = verb("report", _report, "pages of all papers, tables, systems and claims: results/<profile>/report/")
+    added.add_argument("--readme", action="store_true", help="write the README's section of results too")
+    verb("noise", _noise, "noise between seeds, measured from the profile's records of experiments that have several")
+    added = verb("audit", audit_verb.run, audit_verb.HELP, profile=False)
+    audit_verb.add_arguments(added)
     added = verb("plan", _plan, "what the profile runs, what has a record, and what it costs, per table and in total")
     added.add_argument("--write", action="store_true", help="write what each run depends on (a stage of dvc.yaml)")
     added.add_argument("--every-row", action="store_true", help="count also the rows that the profile leaves out")
@@ -247,6 +253,27 @@ def _tables(options: argparse.Namespace) -> None:
         print(*render(name, profile.name))
 
 
+def _report(options: argparse.Namespace) -> None:
+    from reprolib.report.index import write_index
+    from reprolib.site.build import build
+    from reprolib.site.content import gather
+    from reprolib.site.readme import write_readme
+
+    content = gather(options.profile)
+    print(build(content))
+    print(write_index())
+    if options.readme:
+        print(*write_readme(content))
+
+
+def _noise(options: argparse.Namespace) -> None:
+    from reprolib.evaluation.record import read_records
+    from reprolib.report.seed_noise import text, write_seed_noise
+
+    results = load_profile(options.profile).results
+    print(text(write_seed_noise(read_records(results / "records"), results / "seed_noise.json")))
+
+
 def _plan(options: argparse.Namespace) -> None:
     profile = load_profile(options.profile)
     if options.write:
@@ -268,7 +295,7 @@ def _repro(options: argparse.Namespace) -> None:
         raise ValueError("--every-row goes with --table: a profile lists what runs, its `experiments` in params.yaml")
     profile = load_profile()
     repro(profile, tables=options.table, every_row=options.every_row, jobs=options.jobs)
-    print(f"Profile {profile.name}: tables in {profile.results / 'tables'}, overview in results/README.md")
+    print(f"Profile {profile.name}: report in {profile.results / 'report' / 'index.html'}, tables in results/README.md")
 
 
 def _notebook(options: argparse.Namespace) -> None:

@@ -1,8 +1,9 @@
 """The plan of a profile: which runs it has, and for each a file that says what its numbers depend on.
 
 `results/<profile>/runs/` holds, per run, `train/<run>.json` and `evaluate/<run>.json`, per table
-`tables/<table>.json` and per paper `papers/<paper>.json`. DVC stages depend on these files: they change exactly when
-what they stand for changes, and comparing two of them shows why something runs again.
+`tables/<table>.json`, per paper `papers/<paper>.json`, and `audit.json` and `report.json` over all papers. DVC stages
+depend on these files: they change exactly when what they stand for changes, and comparing two of them shows why
+something runs again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ TABLE_ENTRIES = ("reprolib.report.tables",)
 PAPER_ENTRIES = tuple(
     f"reprolib.report.{name}" for name in ("tables", "figures", "explain", "feature_maps", "network", "qualitative")
 )
-REPORT_ENTRIES = ("reprolib.report.index", "reprolib.report.reported")
+AUDIT_ENTRIES = ("reprolib.audit.figure", "reprolib.audit.text")
+REPORT_ENTRIES = ("reprolib.report.index", "reprolib.site.build", "reprolib.site.content")
 AUDIT = PACKAGE / "papers" / "audit.md"
 
 
@@ -138,15 +140,40 @@ def paper_plan(profile: Profile, paper: str) -> dict[str, object]:
         {
             "paper": paper,
             "profile": _plain(profile),
-            "files": _file_hashes([*sorted((folder / "reported").glob("*.csv")), folder / "card.md", AUDIT]),
-            "code": code_hashes([*PAPER_ENTRIES, *modules]),
+            "files": _file_hashes(_audited_files()),  # its notebook shows what the audit found, also across papers
+            "code": code_hashes([*PAPER_ENTRIES, *AUDIT_ENTRIES, *modules]),
         }
     )
 
 
-def report_plan() -> dict[str, object]:
-    """What the overview over all papers depends on besides tables and figures."""
-    return _with_fingerprint({"files": _file_hashes([AUDIT]), "code": code_hashes(REPORT_ENTRIES)})
+def report_plan(profile: Profile, paper_profile: Profile) -> dict[str, object]:
+    """What the report over all papers depends on besides records, tables and figures.
+
+    It shows the papers' executed notebooks, whose bytes differ from run to run: what they are made from counts.
+    """
+    pages = [path for folder in ("static", "templates") for path in sorted((PACKAGE / "site" / folder).rglob("*.*"))]
+    notebooks = [Path("notebooks") / f"{paper}.ipynb" for paper in profile.papers]
+    return _with_fingerprint(
+        {
+            "tables": {
+                name: table_plan(profile, paper_profile, table)["fingerprint"] for name, table in all_tables().items()
+            },
+            "papers": {paper: paper_plan(profile, paper)["fingerprint"] for paper in profile.papers},
+            "notebooks": {path.stem: _hash(path) for path in notebooks if path.is_file()},
+            "files": _file_hashes([*_audited_files(), PACKAGE / "papers" / "methods.csv", *pages]),
+            "code": code_hashes(REPORT_ENTRIES),
+        }
+    )
+
+
+def audit_plan() -> dict[str, object]:
+    """What the audit of the reported numbers depends on: no run."""
+    return _with_fingerprint({"files": _file_hashes(_audited_files()), "code": code_hashes(AUDIT_ENTRIES)})
+
+
+def _audited_files() -> list[Path]:
+    papers = PACKAGE / "papers"
+    return [*sorted(papers.glob("*/reported/*.csv")), *sorted(papers.glob("*/card.md")), papers / "claims.csv", AUDIT]
 
 
 def data_fingerprint(profile: Profile, dataset: str) -> str:
@@ -174,9 +201,11 @@ def write_plan(profile: Profile) -> list[Path]:
         values[folder / "tables" / f"{name}.json"] = table_plan(profile, paper_profile, table_by_id(name))
     for paper in profile.papers:
         values[folder / "papers" / f"{paper}.json"] = paper_plan(profile, paper)
-    values[folder / "report.json"] = report_plan()
-    # The stages of tables depend on this folder: there too before any run, for tables that describe data.
-    (profile.results / "records").mkdir(parents=True, exist_ok=True)
+    values[folder / "audit.json"] = audit_plan()
+    values[folder / "report.json"] = report_plan(profile, paper_profile)
+    # The stages of tables depend on these folders: there too before any run, for tables that describe data.
+    for name in ("records", "matches"):
+        (profile.results / name).mkdir(parents=True, exist_ok=True)
     for path, value in values.items():
         write_json(path, value)
     for path in set(folder.rglob("*.json")) - set(values):
@@ -189,7 +218,11 @@ def _with_fingerprint(value: dict[str, object]) -> dict[str, object]:
 
 
 def _file_hashes(paths: list[Path]) -> dict[str, str]:
-    return {path.relative_to(PACKAGE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths}
+    return {path.relative_to(PACKAGE).as_posix(): _hash(path) for path in paths}
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _plain(value: object) -> object:

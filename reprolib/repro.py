@@ -8,6 +8,7 @@ left to one plain `dvc repro`.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import subprocess
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from reprolib.params import Profile
 from reprolib.plan import profile_runs, table_by_id
+from reprolib.repro_time import Clock, breakdown, store, text
+from reprolib.warm import warm_kernels
 
 LOGS = Path("work") / "logs"
 MOST_JOBS = 8
@@ -44,17 +47,48 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = Fal
         print(f"Nothing to do: data and pipeline of profile {profile.name} are up to date.", flush=True)
         return
     jobs = jobs or default_jobs(profile)
-    dvc("repro", "plan")
-    if runs and jobs > 1:
-        changed = set(stale(*stages_of(*runs)))
-        side_by_side([name for name in runs if changed.intersection(stages_of(name))], piped, jobs=jobs)
-    if tables:
-        if runs:  # without a target dvc would bring everything up to date
-            dvc("repro", *stages_of(*runs))
-        side_by_side(more, _outside, jobs=jobs)
-        dvc("repro", "--single-item", *[f"tables@{name}" for name in tables])
-    else:
-        dvc("repro")
+    clock, changed, seconds = Clock(), [], 0.0
+    with warm_kernels() if jobs > 1 and _on_cpu() else contextlib.nullcontext():
+        with clock.phase("data and plan"):
+            dvc("repro", "plan")
+        with clock.phase("runs"):
+            if runs:
+                waiting = set(stale(*stages_of(*runs)))
+                changed = [name for name in runs if waiting.intersection(stages_of(name))]
+            if jobs > 1:
+                seconds = side_by_side(changed, piped, jobs=jobs)
+            elif changed:  # without a target dvc would bring everything up to date
+                began = time.monotonic()
+                dvc("repro", *stages_of(*changed))
+                seconds = time.monotonic() - began
+            side_by_side(more, _outside, jobs=jobs)
+        if tables:
+            with clock.phase("tables"):
+                dvc("repro", "--single-item", *[f"tables@{name}" for name in tables])
+        else:
+            if jobs > 1:
+                with clock.phase("tables"):
+                    _spread([f"tables@{name}" for name in profile.tables], jobs=jobs)
+                with clock.phase("papers"):
+                    _spread([f"papers@{name}" for name in profile.papers], jobs=jobs)
+            with clock.phase("report" if jobs > 1 else "tables, papers and report"):
+                dvc("repro")
+    result = breakdown(profile, clock, runs=changed, seconds=seconds, jobs=jobs)
+    store(profile, result)
+    print(text(result), flush=True)
+
+
+def _on_cpu() -> bool:
+    from reprolib.engine.devices import pick_device
+
+    return pick_device() == "cpu"
+
+
+def _spread(stages: Sequence[str], *, jobs: int) -> None:
+    """Stages that do not depend on each other, dealt to `jobs` commands side by side."""
+    hands = {hand[0]: hand for hand in (stages[start::jobs] for start in range(jobs)) if hand}
+    commands = {name: [dvc_command("--wait-for-lock", "repro", "--single-item", *hand)] for name, hand in hands.items()}
+    side_by_side(list(hands), commands.__getitem__, jobs=jobs, what="parts of stages that do not depend on each other")
 
 
 def runs_of(profile: Profile, tables: Sequence[str] = ()) -> list[str]:
@@ -66,11 +100,9 @@ def runs_of(profile: Profile, tables: Sequence[str] = ()) -> list[str]:
 def default_jobs(profile: Profile) -> int:
     """As many runs as the cores hold where every schedule says how many threads it uses; 1 on a GPU."""
     threads = [schedule.cpu_threads for schedule in profile.schedules.values()]
-    if not all(threads):
+    if not all(threads) or not _on_cpu():
         return 1
-    from reprolib.engine.devices import pick_device
-
-    return 1 if pick_device() != "cpu" else max(1, min(MOST_JOBS, (os.cpu_count() or 1) // max(threads)))
+    return max(1, min(MOST_JOBS, (os.cpu_count() or 1) // max(threads)))
 
 
 def stale(*stages: str) -> list[str]:
@@ -78,16 +110,18 @@ def stale(*stages: str) -> list[str]:
     return list(json.loads(dvc("status", "--json", *stages, captured=True) or "{}"))
 
 
-def side_by_side(runs: Sequence[str], commands: Callable[[str], list[list[str]]], *, jobs: int) -> None:
+def side_by_side(
+    runs: Sequence[str], commands: Callable[[str], list[list[str]]], *, jobs: int, what: str = "runs"
+) -> float:
     """Train and evaluate runs, `jobs` at a time, each by its commands; what they print goes to work/logs/.
 
-    Raises ReproError for the first that failed, after those under way have ended.
+    Returns their seconds in sum. Raises ReproError for the first that failed, after those under way have ended.
     """
     if not runs:
-        return
+        return 0.0
     LOGS.mkdir(parents=True, exist_ok=True)
-    print(f"{len(runs)} runs, {jobs} at a time; each one's output: {LOGS}/RUN.log", flush=True)
-    began, done = time.monotonic(), 0
+    print(f"{len(runs)} {what}, {jobs} at a time; each one's output: {LOGS}/NAME.log", flush=True)
+    began, done, total = time.monotonic(), 0, 0.0
     failed: list[str] = []
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(_one, name, commands(name)): name for name in runs}
@@ -96,7 +130,7 @@ def side_by_side(runs: Sequence[str], commands: Callable[[str], list[list[str]]]
             if future.cancelled():
                 continue
             status, seconds = future.result()
-            done += 1
+            done, total = done + 1, total + seconds
             if status:
                 failed.append(name)
                 print(f"failed: {name}, see {LOGS / name}.log", flush=True)
@@ -108,6 +142,7 @@ def side_by_side(runs: Sequence[str], commands: Callable[[str], list[list[str]]]
     if failed:
         tail = (LOGS / f"{failed[0]}.log").read_text().splitlines()[-12:]
         raise ReproError("\n".join([f"{failed[0]} failed; the end of {LOGS / failed[0]}.log:", *tail]))
+    return total
 
 
 def dvc(*arguments: str, captured: bool = False) -> str:
@@ -130,7 +165,7 @@ def stages_of(*runs: str) -> list[str]:
 
 def piped(name: str) -> list[list[str]]:
     """A run as the pipeline executes it."""
-    return [dvc_command("--wait-for-lock", "repro", "--single-item", *stages_of(name))]
+    return [dvc_command("repro", "--single-item", *stages_of(name))]
 
 
 def _outside(name: str) -> list[list[str]]:
@@ -151,8 +186,8 @@ def _one(name: str, commands: Sequence[Sequence[str]]) -> tuple[int, float]:
 
 
 def dvc_command(*arguments: str) -> list[str]:
-    # `dvc --wait-for-lock repro`: the option belongs to dvc itself and comes first.
-    return [sys.executable, "-m", "dvc", *arguments]
+    # Without the option, which belongs to dvc itself and comes first, dvc gives up after 3 s where another dvc is busy.
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
 
 
 def environment() -> dict[str, str]:

@@ -34,6 +34,8 @@ def test_every_part_of_a_step_is_timed(name, tmp_path, monkeypatch, capsys):
     assert "convolution" in result["operators"]
     said = bench_step.text(result)
     assert f"{name} under demo: a step of 2 images on cpu" in said and "backbone backward" in said
+    assert "training, a step of 2 images: the host waits" in said and "as a GPU would, counted on the CPU" in said
+    assert sum(times for times, *_ in result["waits"]["training"]) < 10 and result["waits"]["inference"]
     assert not list(tmp_path.glob("work*"))  # nothing is kept
 
 

@@ -142,10 +142,18 @@ def test_the_table_that_describes_data_holds_what_the_report_says(clone):
 
 def test_notebooks_are_executed_copies(clone):
     folder = clone.path / "results/micro/notebooks"
-    names = {"data-street", f"train-{PLAIN}-0", f"evaluate-{CHANNELS}-0", "iemask_rcnn", "report"}
+    names = {"data-street", f"train-{PLAIN}-0", f"evaluate-{CHANNELS}-0", "iemask_rcnn"}
     assert names <= {path.stem for path in folder.glob("*.ipynb")}
     executed = json.loads((folder / f"train-{PLAIN}-0.ipynb").read_text())
     assert any(cell.get("outputs") for cell in executed["cells"])
+
+
+def test_the_report_shows_the_executed_notebook(clone):
+    folder = clone.path / "results/micro/report"
+    page = (folder / "papers/iemask_rcnn.html").read_text()
+    assert 'class="notebook"' in page and "data:image/png;base64" in page
+    assert f"../../records/{PLAIN}-0.json" in (folder / "tables/iemask_rcnn-3.html").read_text()
+    assert "has not been executed" in (folder / "papers/seanet.html").read_text()
 
 
 def test_a_second_run_finds_nothing_to_do(clone):

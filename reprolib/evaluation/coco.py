@@ -21,6 +21,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from reprolib.evaluation.coco_inputs import EvaluationError, clean_detections, clean_ground_truth
+from reprolib.evaluation.matches import Matches, read_matches
 
 IouType = Literal["bbox", "segm"]
 Backend = Literal["pycocotools", "hotcoco"]
@@ -40,6 +41,7 @@ class Accumulated:
     precision: Float64 [10 IoU thresholds, 101 recalls, K classes, 4 areas, L limits], -1 where undefined.
     recall: Float64 [10, K, 4, L], likewise.
     limits: highest-scoring detections that count, L numbers, ascending; AP is taken at the last.
+    matches: of each image, at the last limit, where they were to be kept.
     """
 
     precision: np.ndarray
@@ -47,6 +49,7 @@ class Accumulated:
     iou_type: str
     class_names: tuple[str, ...]
     limits: tuple[int, ...]
+    matches: Matches | None = None
 
     def metrics(self) -> dict[str, float | None]:
         """The numbers of `evaluate`."""
@@ -133,8 +136,10 @@ def accumulate(
     max_detections: int = 100,
     area: Area = "json",
     sizes: Sequence[float] = COCO_SIZES,
+    keep_matches: bool = False,
 ) -> Accumulated:
-    """Match once, then read `.metrics()` and `.curves()`; arguments and errors as in `evaluate`."""
+    """Match once, then read `.metrics()`, `.curves()` and, if they are to be kept, `.matches`; arguments and errors as
+    in `evaluate`."""
     for name, value, allowed in (
         ("iou_type", iou_type, ("bbox", "segm")),
         ("backend", backend, tuple(BACKENDS)),
@@ -148,10 +153,15 @@ def accumulate(
     results = truth | {"annotations": clean_detections(truth, detections, iou_type)}
     categories = sorted(truth["categories"], key=lambda category: category["id"])
     limits = (1, 10, max_detections)
-    precision, recall = BACKENDS[backend](truth, results, iou_type, limits=limits, sizes=sizes)
+    evaluation = BACKENDS[backend](truth, results, iou_type, limits=limits, sizes=sizes)
+    matches = None
+    if keep_matches:
+        ids = [image["id"] for image in truth["images"]]
+        matches = read_matches(evaluation.evalImgs, image_ids=ids, categories=categories, areas=area_ranges(sizes))
     return Accumulated(
-        precision=precision,
-        recall=recall,
+        precision=evaluation.eval["precision"],
+        recall=evaluation.eval["recall"],
+        matches=matches,
         iou_type=iou_type,
         class_names=tuple(str(category["name"]) for category in categories),
         limits=limits,
@@ -160,7 +170,7 @@ def accumulate(
 
 def _pycocotools(
     truth: dict, results: dict, iou_type: str, *, limits: Sequence[int], sizes: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> COCOeval:
     with contextlib.redirect_stdout(io.StringIO()):
         indexed = []
         for document in (truth, results):
@@ -169,30 +179,30 @@ def _pycocotools(
             coco.createIndex()
             indexed.append(coco)
         evaluation = COCOeval(*indexed, iou_type)
-        evaluation.params.maxDets, evaluation.params.areaRng = list(limits), _ranges(sizes)
+        evaluation.params.maxDets, evaluation.params.areaRng = list(limits), area_ranges(sizes)
         evaluation.evaluate()
         evaluation.accumulate()
-    return evaluation.eval["precision"], evaluation.eval["recall"]
+    return evaluation
 
 
 def _hotcoco(
     truth: dict, results: dict, iou_type: str, *, limits: Sequence[int], sizes: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> hotcoco.COCOeval:
     evaluation = hotcoco.COCOeval(hotcoco.COCO(truth), hotcoco.COCO(results), iou_type)
-    evaluation.params.max_dets, evaluation.params.area_rng = list(limits), _ranges(sizes)
+    evaluation.params.max_dets, evaluation.params.area_rng = list(limits), area_ranges(sizes)
     evaluation.evaluate()
     evaluation.accumulate()
-    return evaluation.eval["precision"], evaluation.eval["recall"]
+    return evaluation
 
 
-def _ranges(sizes: Sequence[float]) -> list[list[float]]:
+def area_ranges(sizes: Sequence[float]) -> list[list[float]]:
     """Areas of all, small, medium and large objects."""
     small, medium, large = sizes
     return [[0, LARGEST], [small, medium], [medium, large], [large, LARGEST]]
 
 
-# Each gives `precision` and `recall` of `Accumulated` from a clean ground truth and its copy with detections in place
-# of annotations (see `reprolib.evaluation.coco_inputs`).
+# Each gives an evaluation from a clean ground truth and its copy with detections in place of annotations (see
+# `reprolib.evaluation.coco_inputs`): `eval` holds `precision` and `recall` of `Accumulated`, `evalImgs` the matches.
 BACKENDS = {"pycocotools": _pycocotools, "hotcoco": _hotcoco}
 
 

@@ -33,7 +33,7 @@ FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
 class LvisAccumulated(Accumulated):
     """frequencies: r, c or f by class."""
 
-    frequencies: tuple[str, ...]
+    frequencies: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, float | None]:
         """AP, AP50, AP75, APs, APm, APl, AR300, ARs, ARm, ARl, APr, APc, APf; not the 1,203 classes one by one."""

@@ -28,6 +28,7 @@ from reprolib.evaluation.cityscapes import OFFICIAL, evaluate_cityscapes, read_v
 from reprolib.evaluation.coco import COCO_SIZES, ISAID_SIZES, Area, accumulate
 from reprolib.evaluation.coco_inputs import EvaluationError
 from reprolib.evaluation.lvis import MAX_DETECTIONS, accumulate_lvis, check_federated
+from reprolib.evaluation.matches import Matches
 from reprolib.evaluation.trimap import evaluate_trimap
 
 IOU_TYPES = ("bbox", "segm")
@@ -74,11 +75,12 @@ def find_protocol(name: str) -> Protocol:
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """metrics: percent or None by `<iou type>/<metric>`. curves: as `Accumulated.curves`, of both IoU types. said: what
-    the record says of the protocol."""
+    the record says of the protocol. matches: of the IoU types that are scored by COCO's rules."""
 
     metrics: Mapping[str, float | None]
     curves: Mapping[str, list[float]]
     said: Mapping[str, object]
+    matches: Mapping[str, Matches]
 
 
 def check(protocol: Protocol, ground_truth: Mapping[str, object], *, images: Path) -> None:
@@ -110,6 +112,7 @@ def score(
     """
     metrics: dict[str, float | None] = {}
     curves: dict[str, list[float]] = {}
+    matches: dict[str, Matches] = {}
     official = protocol.rules == "cityscapes"
     for iou_type in IOU_TYPES:
         if protocol.rules == "lvis":
@@ -125,7 +128,10 @@ def score(
                 max_detections=limit,
                 area=area,
                 sizes=protocol.sizes,
+                keep_matches=not (official and iou_type == "segm"),
             )
+        if matched.matches:
+            matches[iou_type] = matched.matches
         if not (official and iou_type == "segm"):
             metrics |= matched.metrics()
         curves |= matched.curves()
@@ -140,7 +146,7 @@ def score(
         "area": area,
         "max_detections": None if official else limit,
     }
-    return Scores(metrics=metrics, curves=curves, said=said)
+    return Scores(metrics=metrics, curves=curves, said=said, matches=matches)
 
 
 def version(protocol: Protocol) -> str:

@@ -15,6 +15,7 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import sigmoid_focal_loss
 
 from reprolib.models.input_transform import Batch
+from reprolib.models.on_device import numbers_like
 from reprolib.models.region_proposals import RegionProposals, region_proposals
 from reprolib.params import Scale
 
@@ -121,7 +122,7 @@ def _touched(centre: Tensor, half: Tensor, *, count: int, length: int) -> Tensor
 def nearest_level(boxes: Tensor, sizes: Sequence[float]) -> Tensor:
     """boxes [N,4] xyxy in pixels -> [N] indices of the anchor size nearest to the square root of the area."""
     width, height = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3).unbind(1)
-    wanted = torch.tensor(sizes, dtype=boxes.dtype, device=boxes.device).log2()
+    wanted = numbers_like(sizes, boxes).log2()
     return ((width * height).log2()[:, None] / 2 - wanted).abs().argmin(1)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import clip_boxes_to_image
 
+from reprolib.models.box_coder import BoxCoder
 from reprolib.models.box_head import BoxPredictor, of_class, two_layer_head
 from reprolib.models.dialects import find_dialect
 from reprolib.models.samples import Samples
@@ -51,8 +51,8 @@ class BoxStage(nn.Module):
             return {"loss_classifier": logits.sum() * 0, "loss_box_reg": deltas.sum() * 0}
         positives = samples.positives()
         wanted = torch.cat([target["boxes"][match] for target, match in zip(targets, positives.matched, strict=True)])
-        wanted = self.box_coder.encode_single(wanted.to(deltas), torch.cat(positives.boxes))
-        rows = labels > 0
+        wanted = self.box_coder.encode(wanted.to(deltas), torch.cat(positives.boxes))
+        rows = samples.positive_rows()
         deltas = of_class(deltas[rows], labels[rows], background_channels=self.background_channels)
         box_loss = F.smooth_l1_loss(deltas, wanted, beta=self.beta, reduction="sum") / len(labels)
         return {"loss_classifier": F.cross_entropy(logits, labels), "loss_box_reg": box_loss}
@@ -60,7 +60,7 @@ class BoxStage(nn.Module):
     def decode(self, boxes: Tensor, deltas: Tensor, labels: Tensor) -> Tensor:
         """boxes [R,4], deltas [R,boxes,4], labels [R] in 1..K -> the boxes [R,4] as these classes, not clipped."""
         deltas = of_class(deltas, labels, background_channels=self.background_channels)
-        return self.box_coder.decode_single(deltas, boxes)
+        return self.box_coder.decode(deltas, boxes)
 
     @torch.no_grad()
     def refine(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from reprolib.models.box_stage import BoxStage, plain_box_stage
 from reprolib.models.detections import DetectionRule, detect, detection_rule
 from reprolib.models.mask_branch import attach_masks, plain_mask_branch
+from reprolib.models.on_device import rows_where
 from reprolib.models.roi_pooler import roi_pooler
 from reprolib.models.samples import RoISampler, Samples
 from reprolib.params import Scale
@@ -99,7 +100,8 @@ class CascadeHeads(nn.Module):
         box_stage = self.box_stages[stage]
         logits, deltas = box_stage(self.box_features(features, context, samples.boxes))
         refined = box_stage.refine(samples.boxes, deltas, image_sizes)
-        refined = [boxes[~given] for boxes, given in zip(refined, samples.given, strict=True)]
+        own = rows_where([~given for given in samples.given])
+        refined = [boxes[rows] for boxes, rows in zip(refined, own, strict=True)]
         return box_stage.losses(logits, deltas, samples, targets), refined
 
     def weighted(self, losses: dict[str, Tensor], stage: int) -> dict[str, Tensor]:
@@ -194,7 +196,7 @@ class RelabelledCascadeHeads(CascadeHeads):
             losses |= self.weighted(box_stage.losses(logits, deltas, samples, targets), stage)
             if stage + 1 < len(self.box_stages):
                 refined = box_stage.refine(samples.boxes, deltas, image_sizes)
-                samples = self.samplers[stage + 1].label([boxes[_not_empty(boxes)] for boxes in refined], targets)
+                samples = self.samplers[stage + 1].label(_not_empty(refined), targets).with_positive()
         return losses | self.mask_branches[0].losses(features, first.positives(), targets)
 
     def scores(self, logits: list[Tensor]) -> Tensor:
@@ -214,8 +216,9 @@ class ScaleGradient(torch.autograd.Function):
         return gradient * ctx.factor, None
 
 
-def _not_empty(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2:] > boxes[:, :2]).all(1)
+def _not_empty(boxes: list[Tensor]) -> list[Tensor]:
+    rows = rows_where([(one[:, 2:] > one[:, :2]).all(1) for one in boxes])
+    return [one[some] for one, some in zip(boxes, rows, strict=True)]
 
 
 def cascade_stages(

@@ -33,7 +33,7 @@ class GlobalContextHead(nn.Module):
         """Weighted binary cross-entropy, averaged over all entries, with the set of classes in each image."""
         wanted = torch.zeros_like(logits)
         for row, target in zip(wanted, targets, strict=True):
-            row[target["labels"] - 1] = 1
+            row.index_fill_(0, target["labels"] - 1, 1.0)  # a number written by indices would be copied there first
         return self.loss_weight * F.binary_cross_entropy_with_logits(logits, wanted)
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.dialects import IMAGENET_MEAN, IMAGENET_STD, find_dialect
+from reprolib.models.on_device import numbers_like
 from reprolib.params import Schedule
 
 
@@ -65,8 +66,10 @@ class InputTransform(nn.Module):
         one to the other.
         """
         resized = [self._one(image) for image in images]
+        padded = self._pad(resized)
         batch = Batch(
-            tensors=conv_layout(self._pad(resized)),
+            # Not in training: convolutions and group norm then take up to 1.8x as long on their way back.
+            tensors=padded if self.training else conv_layout(padded),
             image_sizes=[tuple(image.shape[-2:]) for image in resized],
             original_sizes=[tuple(image.shape[-2:]) for image in images],
         )
@@ -130,10 +133,10 @@ def input_transform(schedule: Schedule, *, dialect: str, keep_ratio: bool = True
 
 
 def conv_layout(maps: Tensor) -> Tensor:
-    """[B,C,H,W] unchanged, laid out as convolutions on its device like it: a quarter faster on a CPU."""
+    """[B,C,H,W] unchanged, laid out as inference on its device likes it: a fifth faster on a CPU."""
     return maps.contiguous(memory_format=torch.channels_last) if maps.device.type == "cpu" else maps
 
 
 def scale_boxes(boxes: Tensor, x: float, y: float) -> Tensor:
     """boxes [N,4] xyxy -> [N,4] with the coordinates multiplied by x and y."""
-    return boxes if x == y == 1 else boxes * boxes.new_tensor([x, y, x, y])
+    return boxes if x == y == 1 else boxes * numbers_like([x, y, x, y], boxes)

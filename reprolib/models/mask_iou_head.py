@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reprolib.models.mask_targets import CHUNK
+from reprolib.models.mask_targets import CHUNK, in_chunks
 from reprolib.models.point_sampling import sample_pixels
 
 
@@ -48,14 +48,11 @@ def visible_share(masks: Tensor, boxes: Tensor, matched: Tensor) -> Tensor:
     """
     height, width = masks.shape[-2:]
     x, y = boxes[:, 0::2].clamp(0, width), boxes[:, 1::2].clamp(0, height)
-    corners = torch.stack([x[:, [0, 1, 0, 1]], y[:, [0, 0, 1, 1]]], dim=-1)
+    corners = torch.stack([x.repeat(1, 2), y.repeat_interleave(2, dim=1)], dim=-1)
     shares = boxes.new_zeros(len(boxes))
-    per_chunk = max(1, CHUNK // 4 // max(1, height * width))  # three tables are held at a time
-    for some in matched.unique().split(per_chunk):
-        rows = torch.where(torch.isin(matched, some))[0]
-        index = torch.searchsorted(some, matched[rows])
+    for some, index, rows in in_chunks(masks, matched, pixels=CHUNK // 4):  # three tables are held at a time
         # Summed areas are bilinear inside a pixel: interpolated at the corners they give the exact area of a box.
-        table = masks[some].cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
+        table = some.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
         table = F.pad(table, (1, 0, 1, 0))
         first, right, below, last = sample_pixels(table, index, corners[rows] + 0.5).unbind(1)
         whole = table[index, -1, -1].to(boxes.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torchvision.ops import roi_align
@@ -17,11 +19,22 @@ def cut_masks(masks: Tensor, boxes: Tensor, matched: Tensor, *, size: int, align
     Returns [R,size,size] float: the mask's average in each cell, or with `binary` whether they reach 0.5.
     """
     targets = boxes.new_zeros((len(boxes), size, size))
-    per_chunk = max(1, CHUNK // max(1, masks.shape[-2] * masks.shape[-1]))
-    used = matched.unique()
-    for some in used.split(per_chunk):
-        rows = torch.where(torch.isin(matched, some))[0]
-        index = torch.searchsorted(some, matched[rows])
+    for some, index, rows in in_chunks(masks, matched, pixels=CHUNK):
         rois = torch.cat([index[:, None].to(boxes), boxes[rows]], dim=1)
-        targets[rows] = roi_align(masks[some][:, None].to(boxes), rois, size, aligned=aligned)[:, 0]
+        targets[rows] = roi_align(some[:, None].to(boxes), rois, size, aligned=aligned)[:, 0]
     return (targets >= 0.5).to(boxes) if binary else targets
+
+
+def in_chunks(masks: Tensor, matched: Tensor, *, pixels: int) -> Iterator[tuple[Tensor, Tensor, Tensor | slice]]:
+    """The masks [G,H,W] that rows want, `matched` [R] in 0..G-1, so many that they have at most `pixels` together.
+
+    Gives masks, the number among them that each of some rows wants, and these rows. A GPU takes all masks where they
+    fit, wanted or not: the host would wait for the list of those that are.
+    """
+    each = max(1, masks.shape[-2] * masks.shape[-1])
+    if masks.is_cuda and masks.shape[0] * each <= pixels:
+        yield masks, matched, slice(None)
+        return
+    for some in matched.unique().split(max(1, pixels // each)):
+        rows = torch.where(torch.isin(matched, some))[0]
+        yield masks[some], torch.searchsorted(some, matched[rows]), rows

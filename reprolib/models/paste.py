@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reprolib.models.mask_resize import TOGETHER
 from reprolib.models.parts import POST_PROCESSING, part
 
 
@@ -18,7 +19,8 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int], *, exact: b
     Otherwise the mask is resized to the box rounded to whole pixels (torchvision's pasting > 0.5, to the bit).
     """
     pasted = torch.zeros((len(masks), *size), dtype=torch.bool, device=masks.device)
-    paste = _paste_exact if exact else _paste_rounded
+    exactly = _paste_together if masks.is_cuda else _paste_exact
+    paste = exactly if exact else _paste_rounded
     if len(masks):
         paste(masks.float(), boxes.float(), pasted)
     return pasted
@@ -37,12 +39,34 @@ def _paste_exact(masks: Tensor, boxes: Tensor, pasted: Tensor) -> None:
         out[y0:y1, x0:x1] = down @ mask @ across.T > 0.5
 
 
+def _paste_together(masks: Tensor, boxes: Tensor, pasted: Tensor) -> None:
+    """As `_paste_exact`, which would ask a GPU mask by mask; every mask over the whole image."""
+    height, width = pasted.shape[1:]
+    step = max(1, TOGETHER // (height * width))
+    for some, box, out in zip(masks.split(step), boxes.split(step), pasted.split(step), strict=True):
+        across, down = (
+            _all_weights(side, box[:, axis, None], box[:, axis + 2, None], masks.shape[-1])
+            for axis, side in enumerate((width, height))
+        )
+        torch.gt(down @ some @ across.transpose(1, 2), 0.5, out=out)
+
+
+def _all_weights(length: int, start: Tensor, end: Tensor, resolution: int) -> Tensor:
+    """start, end [N,1] -> [N,length,resolution]: `_weights` of the pixels that a box touches, 0 for all others."""
+    pixels = torch.arange(length, device=start.device)
+    touched = (pixels >= start.floor()) & (pixels < end.ceil())
+    return _shares(pixels + 0.5, start, end, resolution) * touched[..., None]
+
+
 def _weights(first: int, last: int, start: Tensor, end: Tensor, resolution: int) -> Tensor:
     """[last-first, resolution]: the share of each mask cell in each pixel centre; zero outside the mask."""
-    centres = torch.arange(first, last, device=start.device) + 0.5
+    return _shares(torch.arange(first, last, device=start.device) + 0.5, start, end, resolution)
+
+
+def _shares(centres: Tensor, start: Tensor, end: Tensor, resolution: int) -> Tensor:
     place = (centres - start) / (end - start).clamp(min=1e-6) * resolution - 0.5
     cells = torch.arange(resolution, device=start.device)
-    return (1 - (place[:, None] - cells).abs()).clamp(min=0)
+    return (1 - (place[..., None] - cells).abs()).clamp(min=0)
 
 
 def _paste_rounded(masks: Tensor, boxes: Tensor, pasted: Tensor) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from reprolib.models.box_head import of_class
 from reprolib.models.dialects import find_dialect
 from reprolib.models.mask_branch import MaskBranch, attach_masks, mask_loss
+from reprolib.models.on_device import numbers_like
 from reprolib.models.point_head import CoarseHead, PointHead
 from reprolib.models.point_sampling import (
     PointGridPooler,
@@ -93,7 +94,7 @@ def point_labels(points: Tensor, positives: Samples, targets: list[dict]) -> Ten
     """The ground truth [R,P] in 0..1 at points [R,P,2] in units of the positive boxes."""
     places = in_boxes(points, torch.cat(positives.boxes)).split([len(boxes) for boxes in positives.boxes])
     labels = [
-        sample_pixels(target["masks"], matched, place * place.new_tensor(target["to_original"]))
+        sample_pixels(target["masks"], matched, place * numbers_like(target["to_original"], place))
         for place, matched, target in zip(places, positives.matched, targets, strict=True)
     ]
     return torch.cat(labels)

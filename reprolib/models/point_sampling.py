@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reprolib.models.on_device import numbers_like
+
 
 def regular_grid(side: int, *, device: torch.device | None = None) -> Tensor:
     """[side * side, 2]: the centres of side x side cells of the unit square, row by row."""
@@ -37,7 +39,7 @@ def sample_boxes(feature: Tensor, boxes: list[Tensor], points: Tensor, *, stride
     stride: batch pixels per pixel of the feature. Returns [R,C,P].
     """
     counts = [len(one) for one in boxes]
-    size = points.new_tensor([feature.shape[-1], feature.shape[-2]]) * stride
+    size = numbers_like([feature.shape[-1], feature.shape[-2]], points) * stride
     places = in_boxes(points, torch.cat(boxes)) / size
     sampled = [
         sample_maps(image[None], place.flatten(0, 1)[None])[0].unflatten(1, place.shape[:2]).transpose(0, 1)

@@ -9,11 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
-from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
+from torchvision.ops import clip_boxes_to_image
 
+from reprolib.models.box_coder import BoxCoder
+from reprolib.models.detections import class_nms
 from reprolib.models.dialects import find_dialect
 from reprolib.models.input_transform import Batch
+from reprolib.models.on_device import rows_where
 from reprolib.models.parts import POST_PROCESSING, part
+from reprolib.models.samples import Matcher, draw, joined_rows
 from reprolib.params import Scale
 
 
@@ -42,6 +46,8 @@ class ExactAnchors(AnchorGenerator):
         return torch.stack([-widths, -heights, widths, heights], dim=1) / 2
 
 
+MATCHED = (0.7, 0.3)  # IoU from which an anchor is positive, and below which it is background
+POSITIVE = 0.5  # share of the anchors that are sampled, at most
 # (proposals [N,4] per image, with gradients to the deltas; targets) -> losses by name
 ProposalLoss = Callable[[list[Tensor], list[dict]], Mapping[str, Tensor]]
 
@@ -67,15 +73,17 @@ class RegionProposals(RegionProposalNetwork):
         super().__init__(
             anchors,
             head,
-            fg_iou_thresh=0.7,
-            bg_iou_thresh=0.3,
+            fg_iou_thresh=MATCHED[0],
+            bg_iou_thresh=MATCHED[1],
             batch_size_per_image=scale.rpn_batch,
-            positive_fraction=0.5,
+            positive_fraction=POSITIVE,
             pre_nms_top_n=counts[0],
             post_nms_top_n=counts[1],
             nms_thresh=0.7,
         )
-        self.beta, self.proposal_loss = beta, proposal_loss
+        self.beta, self.proposal_loss, self.sampled = beta, proposal_loss, scale.rpn_batch
+        self.box_coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
+        self.proposal_matcher = Matcher(*MATCHED, allow_low_quality_matches=True)
 
     def forward(
         self, batch: Batch, features: list[Tensor], targets: list[dict] | None = None
@@ -102,7 +110,7 @@ class RegionProposals(RegionProposalNetwork):
         return proposals, losses
 
     def _decode(self, deltas: Tensor, anchors: Tensor, size: tuple[int, int]) -> Tensor:
-        return clip_boxes_to_image(self.box_coder.decode_single(deltas, anchors), size)
+        return clip_boxes_to_image(self.box_coder.decode(deltas, anchors), size)
 
     @part(POST_PROCESSING)
     def _proposals(
@@ -115,14 +123,16 @@ class RegionProposals(RegionProposalNetwork):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Per image boxes [N,4] and the anchors [N] that they come from."""
         top = self._get_top_n_idx(logits, per_level)
-        ends = torch.tensor(per_level, device=top.device).cumsum(0)
-        levels = torch.bucketize(top[0], ends, right=True)  # each image keeps equally many boxes of a level
+        # Each image keeps equally many boxes of a level, one level after the other.
+        most = self.pre_nms_top_n()
+        levels = torch.cat([top.new_full((min(count, most),), level) for level, count in enumerate(per_level)])
         scores = logits.gather(1, top).sigmoid()
+        parts = zip(deltas, top, image_sizes, strict=True)
+        decoded = [self._decode(image_deltas[chosen], anchors[chosen], size) for image_deltas, chosen, size in parts]
+        large = rows_where([(boxes[:, 2:] - boxes[:, :2] >= self.min_size).all(1) for boxes in decoded])
         proposals, kept = [], []
-        for image_deltas, image_scores, chosen, size in zip(deltas, scores, top, image_sizes, strict=True):
-            boxes = self._decode(image_deltas[chosen], anchors[chosen], size)
-            keep = remove_small_boxes(boxes, self.min_size)
-            best = batched_nms(boxes[keep], image_scores[keep], levels[keep], self.nms_thresh)
+        for boxes, keep, image_scores, chosen in zip(decoded, large, scores, top, strict=True):
+            best = class_nms(boxes[keep], image_scores[keep], levels[keep], self.nms_thresh)
             keep = keep[best[: self.post_nms_top_n()]]
             proposals.append(boxes[keep])
             kept.append(chosen[keep])
@@ -130,14 +140,16 @@ class RegionProposals(RegionProposalNetwork):
 
     def _losses(self, logits: Tensor, deltas: Tensor, anchors: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
         labels, matched = self.assign_targets_to_anchors(anchors, targets)
-        positive, negative = (torch.stack(mask).bool() for mask in self.fg_bg_sampler(labels))
-        sampled = positive | negative
-        count = sampled.sum().clamp(min=1)
-        matched = torch.cat([boxes[mask] for boxes, mask in zip(matched, positive, strict=True)])
-        origins = torch.cat([boxes[mask] for boxes, mask in zip(anchors, positive, strict=True)])
-        wanted = self.box_coder.encode_single(matched, origins)
-        box_loss = F.smooth_l1_loss(deltas[positive], wanted, beta=self.beta, reduction="sum") / count
-        objectness = F.binary_cross_entropy_with_logits(logits[sampled], torch.stack(labels)[sampled], reduction="sum")
+        drawn = draw(labels, batch=self.sampled, positive=POSITIVE)
+        sizes = [len(one) for one in labels]
+        positive = joined_rows([rows for rows, _ in drawn], sizes)
+        sampled = joined_rows([torch.cat(rows).sort().values for rows in drawn], sizes)
+        count = max(1, len(sampled))
+        wanted = self.box_coder.encode(torch.cat(matched)[positive], torch.cat(anchors)[positive])
+        box_loss = F.smooth_l1_loss(deltas.flatten(0, 1)[positive], wanted, beta=self.beta, reduction="sum") / count
+        objectness = F.binary_cross_entropy_with_logits(
+            logits.flatten()[sampled], torch.cat(labels)[sampled], reduction="sum"
+        )
         return {"loss_objectness": objectness / count, "loss_rpn_box_reg": box_loss}
 
 

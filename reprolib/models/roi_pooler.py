@@ -37,17 +37,16 @@ class RoIPooler(nn.Module):
     def forward(self, features: list[Tensor], boxes: list[Tensor]) -> Tensor:
         """boxes: [N,4] xyxy per image in batch pixels -> [sum of N, C, resolution, resolution], in order."""
         rois = to_rois(boxes)
-        levels = self.levels(rois[:, 1:])
-        order, parts = [], []
-        for level, (feature, stride) in enumerate(zip(features, self.strides, strict=False)):
-            rows = torch.where(levels == level)[0]
-            if len(rows):
-                order.append(rows)
-                parts.append(self._align(feature, rois[rows], stride))
-        if not parts:
+        if len(self.strides) == 1 or not len(rois):
             return self._align(features[0], rois, self.strides[0])
-        # Every row is written once, so sorting the rows back is all that is left; often all are of one level.
-        return parts[0] if len(parts) == 1 else torch.cat(parts)[torch.cat(order).argsort()]
+        levels, order = self.levels(rois[:, 1:]).sort(stable=True)
+        counts = (levels == torch.arange(len(self.strides), device=levels.device)[:, None]).sum(1).tolist()
+        if max(counts) == len(rois):
+            level = counts.index(len(rois))
+            return self._align(features[level], rois, self.strides[level])
+        levels = zip(features, rois[order].split(counts), self.strides, strict=False)
+        # Every row is there once, so sorting the rows back is all that is left.
+        return torch.cat([self._align(*level) for level in levels if len(level[1])])[order.argsort()]
 
     def _align(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
         align = roi_align_cpu if feature.device.type == "cpu" else roi_align

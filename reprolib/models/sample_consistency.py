@@ -116,7 +116,7 @@ class SampleConsistencyHeads(CascadeHeads):
         logits, deltas = self.box_stages[last].predict(vectors)
         losses |= self.weighted(self.box_stages[last].losses(logits, deltas, samples, targets), last)
 
-        positives, vectors = samples.positives(), vectors[torch.cat(samples.labels) > 0]
+        positives, vectors = samples.positives(), vectors[samples.positive_rows()]
         logits = self.mask_branch.head(self.mask_features(features, context, positives.boxes, vectors)).float()
         return losses | {"loss_mask": sum(self.stage_weights) * self.mask_branch.loss(logits, positives, targets)}
 

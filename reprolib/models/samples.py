@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
+from torchvision.models.detection import _utils
 from torchvision.ops import box_iou
+
+from reprolib.models.on_device import rows_where
+
+
+class Matcher(_utils.Matcher):
+    """torchvision's, without counting on the host what it matches at low quality."""
+
+    def set_low_quality_matches_(self, matches: Tensor, all_matches: Tensor, match_quality_matrix: Tensor) -> None:
+        """Boxes that no other overlaps an instance more than keep their match [N], however low its IoU [G,N]."""
+        best = (match_quality_matrix == match_quality_matrix.amax(1, keepdim=True)).any(0)
+        matches.copy_(torch.where(best, all_matches, matches))
 
 
 class Samples(NamedTuple):
@@ -17,14 +30,29 @@ class Samples(NamedTuple):
     labels: list[Tensor]  # [S], 0 = background, else 1..K
     matched: list[Tensor]  # [S] index of the ground-truth instance (0 where there is none)
     given: list[Tensor]  # [S] bool, the box is an instance's own, appended to the proposals
+    positive: list[Tensor] | None = None  # [P] rows that are not background, rising, where they are known already
 
-    def select(self, chosen: list[Tensor]) -> Samples:
-        """The boxes that each image's index or mask picks."""
-        return Samples(*([part[keep] for part, keep in zip(parts, chosen, strict=True)] for parts in self))
+    def select(self, chosen: list[Tensor], *, positive: list[Tensor] | None = None) -> Samples:
+        """The boxes at each image's rows."""
+        parts = self.boxes, self.labels, self.matched, self.given
+        return Samples(
+            *([one[rows] for one, rows in zip(part, chosen, strict=True)] for part in parts), positive=positive
+        )
+
+    def with_positive(self) -> Samples:
+        """The same samples, `positive` known."""
+        if self.positive is not None:
+            return self
+        return self._replace(positive=rows_where([label > 0 for label in self.labels]))
 
     def positives(self) -> Samples:
         """Only the boxes that are not background."""
-        return self.select([label > 0 for label in self.labels])
+        rows = self.with_positive().positive
+        return self.select(rows, positive=[torch.arange(len(one), device=one.device) for one in rows])
+
+    def positive_rows(self) -> Tensor:
+        """[sum of P] rows, among all images' boxes joined, of those that are not background."""
+        return joined_rows(self.with_positive().positive, [len(labels) for labels in self.labels])
 
     def with_boxes(self, boxes: list[Tensor]) -> Samples:
         """The same samples, their boxes moved."""
@@ -37,7 +65,6 @@ class RoISampler:
     def __init__(self, *, iou: float, batch: int) -> None:
         self.iou, self.batch = iou, batch
         self.matcher = Matcher(iou, iou, allow_low_quality_matches=False)
-        self.draw = BalancedPositiveNegativeSampler(batch, 0.25)
 
     @torch.no_grad()
     def __call__(self, proposals: list[Tensor], targets: list[dict]) -> Samples:
@@ -48,8 +75,10 @@ class RoISampler:
             torch.arange(len(all_boxes), device=all_boxes.device) >= len(boxes)
             for all_boxes, boxes in zip(samples.boxes, proposals, strict=True)
         ]
-        chosen = [torch.where(p | n)[0] for p, n in zip(*self.draw(samples.labels), strict=True)]
-        return samples._replace(given=given).select(chosen)
+        drawn = draw(samples.labels, batch=self.batch, positive=0.25)
+        chosen = [torch.cat(rows).sort().values for rows in drawn]
+        positive = [torch.searchsorted(rows, found) for rows, (found, _) in zip(chosen, drawn, strict=True)]
+        return samples._replace(given=given).select(chosen, positive=positive)
 
     def added(self, target: dict) -> Tensor:
         """The boxes [G,4] that join an image's proposals: those of all its instances."""
@@ -68,3 +97,28 @@ class RoISampler:
                 matched.append(torch.zeros(len(candidates), dtype=torch.long, device=candidates.device))
                 labels.append(torch.zeros_like(matched[-1]))
         return Samples(boxes, labels, matched, [torch.zeros_like(label, dtype=torch.bool) for label in labels])
+
+
+def draw(labels: Sequence[Tensor], *, batch: int, positive: float) -> list[tuple[Tensor, Tensor]]:
+    """At most `batch` rows of each image's labels [N], at most the share `positive` of them positive, at random.
+
+    Labels of 1 and above are positive, 0 is negative, others are not drawn. Returns per image the positive and the
+    negative rows, rising. It draws what torchvision's `BalancedPositiveNegativeSampler` draws, from the same random
+    numbers; as rows, whose number is known, where masks would have to be counted again.
+    """
+    rows = rows_where([mask for label in labels for mask in (label >= 1, label == 0)])
+    drawn = []
+    for some, others in zip(rows[0::2], rows[1::2], strict=True):
+        count = min(len(some), int(batch * positive))
+        counts = count, min(len(others), batch - count)
+        chosen = [
+            torch.randperm(len(one), device=one.device)[:most] for one, most in zip((some, others), counts, strict=True)
+        ]
+        drawn.append((some[chosen[0]].sort().values, others[chosen[1]].sort().values))
+    return drawn
+
+
+def joined_rows(rows: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """Each image's rows, of its `sizes` many, as rows of all images joined."""
+    starts = [0, *itertools.accumulate(sizes)]
+    return torch.cat([own + start for own, start in zip(rows, starts[:-1], strict=True)])

@@ -14,6 +14,7 @@ from reprolib.models.detections import DetectionRule, detection_rule, spread_sco
 from reprolib.models.input_transform import Batch
 from reprolib.models.mask_resize import STRIDE as MASK_STRIDE
 from reprolib.models.matrix_nms import points_nms
+from reprolib.models.on_device import rows_where
 from reprolib.models.solov2_inference import BEFORE_NMS, image_detections
 from reprolib.models.solov2_levels import Level, find_form, level_maps, levels_of
 from reprolib.models.solov2_losses import Criterion, solov2_losses
@@ -95,17 +96,19 @@ class SOLOv2Head(nn.Module):
 
     def losses(self, predictions: Predictions, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
         """loss_category and loss_mask of a batch."""
+        size = tuple(predictions.mask_feature.shape[-2:])
+        every = [
+            (predictions.cells(index), instance_targets(target, self.levels, image_size=inside, mask_size=size))
+            for index, (target, inside) in enumerate(zip(targets, batch.image_sizes, strict=True))
+        ]
+        with torch.no_grad():
+            assigned = [self.assign(wanted, cells) for cells, wanted in every]
+            pairs = rows_where([one.flatten() for one in assigned])  # of instance and cell
         logits, labels, masks, wanted_masks = [], [], [], []
-        for index, (target, size) in enumerate(zip(targets, batch.image_sizes, strict=True)):
-            cells = predictions.cells(index)
-            wanted = instance_targets(
-                target, self.levels, image_size=size, mask_size=tuple(cells.mask_feature.shape[-2:])
-            )
-            with torch.no_grad():
-                assigned = self.assign(wanted, cells)
-            instance, cell = torch.where(assigned)
+        for (cells, wanted), chosen, pair in zip(every, assigned, pairs, strict=True):
+            instance, cell = pair // chosen.shape[1], pair % chosen.shape[1]
             logits.append(cells.categories)
-            labels.append(cell_labels(assigned, wanted.labels))
+            labels.append(cell_labels(chosen, wanted.labels))
             masks.append(dynamic_masks(cells.kernels[cell], cells.mask_feature).float().sigmoid())
             wanted_masks.append(wanted.masks[instance])
         return self.criterion(*(torch.cat(parts) for parts in (logits, labels, masks, wanted_masks)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reprolib.models.mask_resize import masks_in_batch
+from reprolib.models.on_device import numbers_like
 from reprolib.models.solov2_levels import Level
 
 CENTRE = 0.2  # side of the centre region, of the box's
@@ -83,7 +84,7 @@ def instance_targets(
     """
     boxes, masks = target["boxes"], target["masks"]
     x, y = target["to_original"]
-    centres = mass_centres(masks) / boxes.new_tensor([x, y])
+    centres = mass_centres(masks) / numbers_like([x, y], boxes)
     padded = 4 * mask_size[0], 4 * mask_size[1]
     inside = round(image_size[0] / 4), round(image_size[1] / 4)
     resized = masks_in_batch(masks, inside, mask_size)
@@ -101,7 +102,7 @@ def centre_cells(boxes: Tensor, centres: Tensor, level: Level, *, size: tuple[in
     sides = boxes[:, 2:] - boxes[:, :2]
     fits = sides.prod(1).sqrt()
     fits = (fits >= level.smallest) & (fits <= level.largest)
-    cell = boxes.new_tensor([size[1], size[0]]) / level.grid
+    cell = numbers_like([size[1], size[0]], boxes) / level.grid
     own, reach = (centres / cell).floor(), CENTRE / 2 * sides
     first = ((centres - reach) / cell).floor().maximum(own - 1)
     last = ((centres + reach) / cell).floor().minimum(own + 1)

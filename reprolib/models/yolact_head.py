@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.detection._utils import BoxCoder
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image
 
-from reprolib.models.detections import DetectionRule, spread_scores
+from reprolib.models.box_coder import BoxCoder
+from reprolib.models.detections import DetectionRule, class_nms, spread_scores
 from reprolib.models.fast_nms import MOST, Kept, fast_nms
 from reprolib.models.feature_pyramid import xavier_conv
 from reprolib.models.input_transform import Batch, scale_boxes
@@ -124,7 +124,7 @@ class YOLACTHead(nn.Module):
             rows = torch.where(label > 0)[0]
             instance, positives = instance[rows], positives + len(rows)
             classes.append(class_loss(predictions.logits[index], label, without_positives=not self.as_published))
-            wanted = CODER.encode_single(target["boxes"][instance], anchors[rows])
+            wanted = CODER.encode(target["boxes"][instance], anchors[rows])
             boxes.append(F.smooth_l1_loss(predictions.deltas[index, rows], wanted, reduction="sum"))
             masks.append(
                 mask_loss(
@@ -152,7 +152,7 @@ class YOLACTHead(nn.Module):
         for index, original in enumerate(batch.original_sizes):
             scores = predictions.logits[index].softmax(1)[:, 1:]
             rows = torch.where(scores.amax(1) > self.rule.score_threshold)[0]
-            boxes = CODER.decode_single(predictions.deltas[index, rows], anchors[rows])
+            boxes = CODER.decode(predictions.deltas[index, rows], anchors[rows])
             boxes = clip_boxes_to_image(boxes, batch.image_sizes[index])
             some = (boxes[:, 2:] - boxes[:, :2] >= 1e-2).all(1)
             rows, boxes = rows[some], boxes[some]
@@ -185,7 +185,7 @@ class YOLACTHead(nn.Module):
         rows, numbers = torch.linspace(0, len(anchors) - 1, count).round().long(), torch.arange(count)
         logits[0, rows, 1 + numbers % (logits.shape[-1] - 1)] = spread_scores(numbers).logit().to(logits)
         deltas, coefficients = torch.zeros_like(predictions.deltas), torch.zeros_like(predictions.coefficients)
-        deltas[0, rows] = CODER.encode_single(boxes[:count], anchors[rows])
+        deltas[0, rows] = CODER.encode(boxes[:count], anchors[rows])
         coefficients[0, rows, 0] = 1
         prototypes = torch.full_like(predictions.prototypes, 10)
         return Predictions(logits, deltas, coefficients, prototypes, None, predictions.map_sizes)
@@ -197,7 +197,7 @@ class YOLACTHead(nn.Module):
                 kept = Kept(*(part[kept.scores > self.rule.score_threshold] for part in kept))
         else:
             rows, label = torch.where(scores > self.rule.score_threshold)
-            best = batched_nms(boxes[rows], scores[rows, label], label, self.rule.nms_threshold)
+            best = class_nms(boxes[rows], scores[rows, label], label, self.rule.nms_threshold)
             kept = Kept(rows[best], label[best] + 1, scores[rows[best], label[best]])
         return Kept(*(part[: self.rule.detections] for part in kept))
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reprolib.models.mask_resize import sample_masks
+from reprolib.models.on_device import numbers_like
 
 BOX_WEIGHT, MASK_WEIGHT, SEMANTIC_WEIGHT = 1.5, 6.125, 1.0
 NEGATIVES = 3  # per positive
@@ -61,7 +62,7 @@ def semantic_loss(logits: Tensor, target: dict) -> Tensor:
 def to_mask_pixels(boxes: Tensor, size: tuple[int, int], masks: Tensor) -> Tensor:
     """boxes [N,4] in px of an input of `size` (height, width) -> in pixels of masks [..,h,w]."""
     height, width = masks.shape[-2:]
-    return boxes * boxes.new_tensor([width / size[1], height / size[0]]).repeat(2)
+    return boxes * numbers_like([width / size[1], height / size[0]], boxes).repeat(2)
 
 
 def inside_boxes(boxes: Tensor, masks: Tensor) -> Tensor:

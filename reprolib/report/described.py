@@ -11,8 +11,8 @@ from pathlib import Path
 
 from reprolib.papers import catalog
 from reprolib.params import Profile
-from reprolib.report import verdict
 from reprolib.report.reported import Cell
+from reprolib.report.verdict import Case, verdict
 
 
 def prepared_name(profile: Profile, dataset: str) -> str:
@@ -44,17 +44,17 @@ def judge(
     printed one, and contradicted otherwise.
     """
     name = prepared_name(profile, dataset)
+    unmeasured = Case(kind="count", reported=cell.value, measured=False)
     if name not in reports:
-        return None, verdict.NOT_RUN, (f"{name} is not prepared",)
+        return None, verdict(unmeasured), (f"{name} is not prepared",)
     found = _value(reports[name], cell.metric)
     if found is None:
-        return None, verdict.NOT_RUN, (f"the report on {name} does not have it",)
-    if name != dataset:
-        return found, verdict.NOT_COMPARABLE, (f"other data ({name} stands in for {dataset})",)
+        return None, verdict(unmeasured), (f"the report on {name} does not have it",)
+    reasons = [f"other data ({name} stands in for {dataset})"] if name != dataset else []
     if protocol := catalog.other_protocol(cell.paper, cell.table, cell.row):
-        return found, verdict.NOT_COMPARABLE, (protocol,)
-    word = verdict.judge_count(reported=cell.value, rounding=cell.rounding, reproduced=found, tolerance=0.0)
-    return found, word, ()
+        reasons.append(protocol)
+    case = Case(kind="count", reported=cell.value, rounding=cell.rounding, reproduced=found, obstacles=tuple(reasons))
+    return found, verdict(case), case.obstacles
 
 
 def _value(report: Mapping, metric: str) -> float | None:

@@ -15,7 +15,7 @@ from reprolib.report.instances import by_image, draw_mask, pixel_mask, read_pixe
 from reprolib.report.join import JoinedRow
 from reprolib.report.layout import metric_label, printed_components
 from reprolib.report.pictures import COLOURS, GREY, NothingToDraw, Picture, finish, house_style, new_figure
-from reprolib.report.verdict import Interval, difference_interval
+from reprolib.report.uncertainty import Interval, estimate_gain, paired
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,8 @@ def ablation_gains(
 
     over: numbers of other rows; one more panel each for the reproduced gains over it. Every panel has its own axis
     because the levels differ by setting; zero is the row that is compared with. Reproduced bars carry their 95%
-    interval where there are several seeds. Raises NothingToDraw where the table is no ablation.
+    interval where there is one, over the baseline for all rows together (`JoinedCell.delta_interval`). Raises
+    NothingToDraw where the table is no ablation.
     """
     base = next((row for row in rows if row.is_baseline), None)
     shown = [row for row in rows if row.cell(metric) and row is not base and row.head.row_kind == "ablation"]
@@ -60,7 +61,7 @@ def ablation_gains(
     left.set(title="reported", xlabel=label.format(base.number))
     for axes, other in zip(panels, bases, strict=True):
         gains = [_gain(row, other, metric) for row in shown]
-        intervals = [difference_interval(_known(row, metric), _known(other, metric)) for row in shown]
+        intervals = [_gain_interval(row, other, metric) for row in shown]
         _bars(axes, gains, intervals, colour=REPRODUCED, missing="not run")
         axes.set(title="reproduced", xlabel=label.format(other.number))
         if not any(value is not None for value in gains):
@@ -264,13 +265,22 @@ def what_differs(row: JoinedRow, base: JoinedRow, rows: Sequence[JoinedRow]) -> 
 
 
 def _gain(row: JoinedRow, base: JoinedRow, metric: str) -> float | None:
-    values = [one.cell(metric).reproduced if one.cell(metric) else None for one in (row, base)]
-    return None if None in values else values[0] - values[1]
+    cells = [one.cell(metric) for one in (row, base)]
+    if not all(cell and cell.measured.values for cell in cells):
+        return None
+    ours, theirs, _ = paired(*(cell.measured for cell in cells))
+    return ours.mean - theirs.mean
 
 
-def _known(row: JoinedRow, metric: str) -> dict[int, float]:
-    cell = row.cell(metric)
-    return {seed: value for seed, value in cell.values.items() if value is not None} if cell else {}
+def _gain_interval(row: JoinedRow, base: JoinedRow, metric: str) -> Interval | None:
+    """As the table has it over its own baseline; over another row for this difference alone."""
+    ours, theirs = row.cell(metric), base.cell(metric)
+    if not ours or not theirs or row is base:
+        return None
+    if base.is_baseline:
+        return ours.delta_interval
+    found = estimate_gain(ours.measured, theirs.measured, noise=ours.noise)
+    return found.interval() if found else None
 
 
 def _history(log: str | Path) -> list[dict]:

@@ -7,7 +7,9 @@ import io
 from collections.abc import Sequence
 
 from reprolib.report.join import JoinedRow
-from reprolib.report.layout import Entry, Sheet, printed_components, row_ranges
+from reprolib.report.layout import Entry, Sheet, printed_components
+from reprolib.report.texts import row_ranges
+from reprolib.report.uncertainty import Interval
 
 CSV_COLUMNS = (
     "profile",
@@ -24,9 +26,16 @@ CSV_COLUMNS = (
     "reproduced",
     "reported",
     "difference",
+    "low",
+    "high",
+    "interval_source",
     "verdict",
     "gain_reproduced",
     "gain_reported",
+    "gain_low",
+    "gain_high",
+    "gain_interval_source",
+    "gain_p",
     "seeds",
     "values",
     "experiment",
@@ -41,6 +50,8 @@ CSV_COLUMNS = (
 def markdown(sheet: Sheet) -> str:
     """The whole sheet; every number in a section that unfolds, the recipe below."""
     parts = [f"# {sheet.title}", f"> **{sheet.banner}**", sheet.summary, _grid(sheet.columns, sheet.body)]
+    if sheet.intervals:
+        parts.append(_md(sheet.intervals))
     if sheet.reasons:
         parts.append("\n".join(f"- {_md(reason)}" for reason in sheet.reasons))
     if sheet.notes:
@@ -87,6 +98,7 @@ def latex(sheet: Sheet) -> str:
         "\\end{tabular}",
         "",
         f"\\par\\smallskip\\noindent\\textbf{{{_tex(sheet.banner)}}}",
+        *([f"\\par\\noindent {_tex(sheet.intervals)}"] if sheet.intervals else []),
         *(f"\\par\\noindent\\textsuperscript{{{i}}} {_tex(note)}" for i, note in enumerate(sheet.notes, 1)),
         "",
         f"\\begin{{longtable}}{{{_alignment(sheet.cell_columns)}}}",
@@ -102,7 +114,8 @@ def latex(sheet: Sheet) -> str:
 
 
 def comma_separated(rows: Sequence[JoinedRow], *, profile: str) -> str:
-    """One line per number, unrounded; empty where there is none. `values` holds one number per seed."""
+    """One line per number, unrounded; empty where there is none. `values` holds one number per seed. low and high are
+    of a 95% interval (of gains: for all rows together, see `JoinedCell`), and its source says what it holds."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -125,9 +138,14 @@ def comma_separated(rows: Sequence[JoinedRow], *, profile: str) -> str:
                     _plain(joined.reproduced),
                     cell.printed,
                     _plain(joined.difference),
+                    *_ends(joined.interval),
+                    joined.interval_source,
                     joined.verdict,
                     _plain(joined.delta_reproduced),
                     _plain(joined.delta_reported),
+                    *_ends(joined.delta_interval),
+                    joined.delta_interval_source,
+                    _plain(joined.p_value),
                     ";".join(str(seed) for seed in joined.values),
                     ";".join("n/a" if value is None else _plain(value) for value in joined.values.values()),
                     row.experiment.id if row.experiment else "",
@@ -139,6 +157,10 @@ def comma_separated(rows: Sequence[JoinedRow], *, profile: str) -> str:
                 )
             )
     return buffer.getvalue()
+
+
+def _ends(interval: Interval | None) -> tuple[str, str]:
+    return (_plain(interval.low), _plain(interval.high)) if interval else ("", "")
 
 
 def _plain(value: float | None) -> str:
@@ -204,6 +226,7 @@ _TEX = {
     "–": "--",
     "×": r"$\times$",
     "≤": r"$\leq$",
+    "±": r"$\pm$",
 }
 
 

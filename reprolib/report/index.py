@@ -11,21 +11,32 @@ from reprolib.files import write_atomic
 from reprolib.papers import catalog
 from reprolib.report.verdict import VERDICTS
 
-LEGEND = """\
-Verdicts compare a reproduced with a reported number. They are given per number, in the tables' CSV files.
-
-| verdict | meaning |
-| --- | --- |
-| reproduced | the 95% interval over the runs contains the reported number (in ablations: the reported gain, not zero) |
-| same direction | an effect of the reported sign, of another size |
-| contradicted | the interval excludes the reported number and does not bear out its sign |
-| inconclusive | the interval contains both the reported effect and none, is too wide, or there is a single run |
-| not comparable | other data, network size, training length, split or hardware than the publication's |
-| not run | no record yet, or nothing that could run it is built yet |
-| reported only | nothing to implement, or a number that is only quoted |
-
-A row that the publication does not print, marked by a footnote, has `not reported` instead.
-"""
+MEANINGS = {
+    "reproduced": "the 95% interval contains the reported number (in ablations: the reported gain, not zero)",
+    "same direction": "an effect of the reported sign, of another size",
+    "contradicted": "the interval excludes the reported number and does not bear out its sign",
+    "inconclusive": "the interval contains both the reported effect and none, is too wide, or holds images alone",
+    "not comparable": "other data, network size, training length, split or hardware than the publication's",
+    "not run": "no record yet, or nothing that could run it is built yet",
+    "reported only": "nothing to implement, or a number that is only quoted",
+}
+INTERVALS = """\
+An interval holds what chance there is: which images the split has (1,000 resamples of them, paired where two runs are
+compared) and the seed (several runs, or the noise between seeds measured on others). With one run and no such
+measurement it holds images alone. The gains of one ablation are kept to 95% together (Holm's procedure)."""
+LEGEND = "\n".join(
+    [
+        "Verdicts compare a reproduced with a reported number. They are given per number, in the tables' CSV files.",
+        "",
+        "| verdict | meaning |",
+        "| --- | --- |",
+        *(f"| {word} | {meaning} |" for word, meaning in MEANINGS.items()),
+        "",
+        INTERVALS,
+        "",
+        "A row that the publication does not print, marked by a footnote, has `not reported` instead.",
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +55,13 @@ class Coverage:
 def write_index(root: str | Path = ".") -> Path:
     """Write `results/README.md` below `root` from what is rendered there; the same files give the same text."""
     results = Path(root) / "results"
+    audited = (results / "audit.md").is_file()
     profiles = [path.name for path in sorted(results.glob("*/")) if (path / "tables").is_dir()]
     parts = [
         "# Results",
-        "Written by `notebooks/report.ipynb`. Each table shows the reproduced beside the reported numbers, with the"
+        "Written by `reprolib report`. Each table shows the reproduced beside the reported numbers, with the"
         " recipe of the publication beside the one of the runs.",
+        *(["[Audit](audit.md): the reported numbers checked against themselves and each other."] * audited),
         LEGEND.strip(),
         *(_profile(results, name) for name in profiles),
     ]
@@ -104,11 +117,17 @@ def _profile(results: Path, name: str) -> str:
         f"{run} of {rows} rows have a run. Numbers per verdict:",
         coverage_table(folder / "tables", links=results),
     ]
+    if (folder / "report" / "index.html").is_file():
+        parts.append(
+            f"All of it as pages to open in a browser: {_link(folder / 'report' / 'index.html', results)} (in DVC)."
+        )
     figures = sorted((folder / "figures").rglob("*.png"))
     if figures:
         parts.append("Figures:")
         parts.append("\n".join(f"- {_link(path, results)}" for path in figures))
-    notebooks = [path for path in sorted((folder / "notebooks").glob("*.ipynb")) if path.stem in _readable()]
+    notebooks = [
+        path for path in sorted((folder / "notebooks").glob("*.ipynb")) if path.stem in {"audit", *catalog.papers()}
+    ]
     if notebooks:
         parts.append("Executed notebooks (in DVC, `dvc pull` or `dvc repro` brings them):")
         parts.append("\n".join(f"- {_link(path, results)}" for path in notebooks))
@@ -122,11 +141,6 @@ def _banner(found: list[Coverage]) -> str:
             if line.startswith("> "):
                 return line
     return ""
-
-
-def _readable() -> set[str]:
-    # The report's own notebook is left out: it is written after this index.
-    return set(catalog.papers())
 
 
 def _link(path: Path, results: Path) -> str:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from reprolib.experiment import Experiment, Row, Table
 from reprolib.models.systems.inferred import inferred
 from reprolib.params import Profile
-from reprolib.report import described, verdict
-from reprolib.report.comparable import MEASURED_BY_CLOCK, why_not_comparable
+from reprolib.report import described
+from reprolib.report.comparable import MEASURED_BY_CLOCK
+from reprolib.report.joined import JoinedCell, JoinedRow
+from reprolib.report.judged import REPORTED_ONLY_METHODS, judge
 from reprolib.report.reported import Cell, load_table, unprinted
-
-# Methods that nothing can run: no text or code to implement from, or old results that are only quoted.
-REPORTED_ONLY_METHODS = frozenset(
-    {
-        "RSIISN",
-        "FB-ISNet",
-        "WSODet",
-        "DAL",
-        "Ref35-EllipticCenterness",
-        "MNC",
-        "FCIS",
-        "FCIS+++",
-    }
+from reprolib.report.seed_noise import SeedNoise
+from reprolib.report.uncertainty import (
+    Measured,
+    Noise,
+    estimate,
+    paired,
 )
+
+if TYPE_CHECKING:
+    from reprolib.report.draws import Draws
 
 # Which parameters a publication counts; found by comparing published counts with the architectures.
 PARAMETERS_COUNTED = {
@@ -34,51 +31,6 @@ PARAMETERS_COUNTED = {
     "seanet": "trainable_params",
     "insight_any_instance": "params",
 }
-
-COUNT_TOLERANCE = {"params_M": 0.005, "flops_G": 0.01}
-
-
-@dataclass(frozen=True, kw_only=True)
-class JoinedCell:
-    """One reported number with what was reproduced of it; in a row that is not printed, the latter alone.
-
-    values: by seed, in the unit of the reported number; None where the record says that there is no such
-    number (for example AP of large objects where there are none). reproduced: their mean. difference: reproduced
-    minus reported. delta_*: differences to the table's baseline row, in ablations. reasons: why the verdict is
-    not a judgement, empty otherwise.
-    """
-
-    cell: Cell
-    values: Mapping[int, float | None]
-    reproduced: float | None
-    difference: float | None
-    delta_reported: float | None
-    delta_reproduced: float | None
-    verdict: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class JoinedRow:
-    """One row. status: run, not run, not built yet, or reported only; `run` of a row that describes data says that
-    there is a report. extra: whether it is the suite's own."""
-
-    number: int
-    experiment: Experiment | None
-    extra: bool
-    status: str
-    is_baseline: bool
-    records: tuple[Mapping, ...]
-    cells: tuple[JoinedCell, ...]
-
-    @property
-    def head(self) -> Cell:
-        """Any cell of the row, for method, backbone, data set and components."""
-        return self.cells[0].cell
-
-    def cell(self, metric: str) -> JoinedCell | None:
-        """The row's cell of a metric, None where the publication prints none."""
-        return next((joined for joined in self.cells if joined.cell.metric == metric), None)
 
 
 def join(
@@ -88,11 +40,14 @@ def join(
     *,
     paper: Profile | None = None,
     reports: Mapping[str, Mapping] = MappingProxyType({}),
+    draws: Mapping[str, Draws] = MappingProxyType({}),
 ) -> list[JoinedRow]:
     """Join one table with a profile's records (by run id) and reports on data (by prepared data set).
 
     paper: the profile that holds the published recipes, to tell whether a run's scale is the published one.
+    draws: by run id, for intervals over images; without them intervals come from seeds alone.
     """
+    noise = SeedNoise(records)
     reported = load_table(table.paper, table.number)
     by_row = {row.number: _cells_of(row, reported) for row in table.rows}
     found = {row.number: _records_of(row.experiment, records) for row in table.rows}
@@ -103,9 +58,13 @@ def join(
         if row.dataset:
             cells = [_describe(cell, row.dataset, profile, reports) for cell in by_row[row.number]]
         else:
-            cells = [
-                _join_cell(cell, row, found, by_row, base, profile=profile, paper=paper) for cell in by_row[row.number]
-            ]
+            cells = []
+            for cell in by_row[row.number]:
+                base_cell = _base_cell(cell, by_row, base)
+                measured = measure(cell, found[row.number], draws)
+                before = measure(base_cell, found[base], draws) if base_cell else None
+                known = noise.of(cell.metric, found[row.number])
+                cells.append(_join_cell(cell, row, found[row.number], base_cell, measured, before, known))
         joined.append(
             JoinedRow(
                 number=row.number,
@@ -117,7 +76,7 @@ def join(
                 cells=tuple(cells),
             )
         )
-    return joined
+    return judge(joined, table, baselines, profile=profile, paper=paper)
 
 
 def metrics_of(rows: list[JoinedRow]) -> list[str]:
@@ -141,28 +100,30 @@ def _cells_of(row: Row, reported: Sequence[Cell]) -> list[Cell]:
     return [unprinted(cell, **named) for cell in reported if cell.row == row.extra.like]
 
 
+def _base_cell(cell: Cell, by_row: Mapping[int, list[Cell]], base: int | None) -> Cell | None:
+    """The number of the table's baseline row that a cell of an ablation is compared with."""
+    if base is None or base == cell.row or cell.row_kind != "ablation":
+        return None
+    return next((other for other in by_row[base] if other.metric == cell.metric), None)
+
+
 def _join_cell(
     cell: Cell,
     row: Row,
-    found: Mapping[int, tuple[Mapping, ...]],
-    by_row: Mapping[int, list[Cell]],
-    base: int | None,
-    *,
-    profile: Profile,
-    paper: Profile | None,
+    records: tuple[Mapping, ...],
+    base_cell: Cell | None,
+    measured: Measured,
+    before: Measured | None,
+    noise: Noise | None,
 ) -> JoinedCell:
-    values = _values(cell, found[row.number])
-    numbers = [value for value in values.values() if value is not None]
-    reproduced = statistics.fmean(numbers) if numbers else None
-    base_cell = None
-    if base is not None and base != row.number and cell.row_kind == "ablation":
-        base_cell = next((other for other in by_row[base] if other.metric == cell.metric), None)
-    base_values = _values(base_cell, found[base]) if base_cell else {}
-    base_numbers = [value for value in base_values.values() if value is not None]
+    """Values, differences and estimates, without the verdict: that needs the other rows' too."""
+    values = _values(cell, records)
+    reproduced = measured.mean if measured.values else None
     delta = None
-    if reproduced is not None and base_numbers:
-        delta = reproduced - statistics.fmean(base_numbers)
-    word, reasons = _judge(cell, row, found[row.number], values, base_cell, base_values, profile=profile, paper=paper)
+    if measured.values and before and before.values:
+        ours, theirs, _ = paired(measured, before)
+        delta = ours.mean - theirs.mean
+    found = estimate(measured, noise=noise) if cell.unit == "%" else None
     return JoinedCell(
         cell=cell,
         values=values,
@@ -170,8 +131,13 @@ def _join_cell(
         difference=_minus(reproduced, cell.value),
         delta_reported=_minus(cell.value, base_cell.value) if base_cell else None,
         delta_reproduced=delta,
-        verdict=word,
-        reasons=tuple(reasons),
+        verdict="",
+        reasons=(),
+        interval=found.interval() if found else None,
+        interval_source=found.source if found else "",
+        measured=measured,
+        noise=noise,
+        assumed=bool(row.experiment and inferred(row.experiment.system)),
     )
 
 
@@ -188,62 +154,6 @@ def _describe(cell: Cell, dataset: str, profile: Profile, reports: Mapping[str, 
         verdict=word,
         reasons=reasons,
     )
-
-
-def _judge(
-    cell: Cell,
-    row: Row,
-    records: tuple[Mapping, ...],
-    values: Mapping[int, float | None],
-    base_cell: Cell | None,
-    base_values: Mapping[int, float | None],
-    *,
-    profile: Profile,
-    paper: Profile | None,
-) -> tuple[str, list[str]]:
-    """The verdict of a cell and, where it is no judgement, why."""
-    if cell.row_kind == "dataset":
-        return verdict.REPORTED_ONLY, ["describes a data set"]
-    if cell.method in REPORTED_ONLY_METHODS:
-        return verdict.REPORTED_ONLY, ["no text or code to implement from, or a quoted result"]
-    if row.experiment is None:
-        return verdict.NOT_RUN, ["not built yet"]
-    if not records:
-        planned = row.experiment.id in profile.experiments
-        return verdict.NOT_RUN, [] if planned else [f"not among the experiments of profile {profile.name}"]
-    if not values:
-        return verdict.NOT_RUN, [f"{cell.metric} is not measured"]
-    if row.extra is not None:
-        return verdict.NOT_REPORTED, []
-    reasons = [reason for record in records for reason in why_not_comparable(record, cell, paper)]
-    numbers = {seed: value for seed, value in values.items() if value is not None}
-    if not numbers:
-        reasons.append(f"no such objects in the data ({cell.metric})")
-    if cell.value_confidence == "label_wrong":
-        reasons.append("the printed column is not what its label says")
-    assumed = inferred(row.experiment.system)
-    if assumed and base_cell is None:
-        reasons.append("the system's design is partly inferred")
-    if reasons:
-        return verdict.NOT_COMPARABLE, list(dict.fromkeys(reasons))
-    if cell.metric in COUNT_TOLERANCE:
-        return verdict.judge_count(
-            reported=cell.value,
-            rounding=cell.rounding,
-            reproduced=statistics.fmean(numbers.values()),
-            tolerance=COUNT_TOLERANCE[cell.metric],
-        ), []
-    if base_cell is not None:
-        base_numbers = {seed: value for seed, value in base_values.items() if value is not None}
-        word = verdict.judge_difference(
-            reported=cell.value - base_cell.value,
-            rounding=cell.rounding + base_cell.rounding,
-            interval=verdict.difference_interval(numbers, base_numbers),
-        )
-        # A design that is partly a guess cannot reproduce a number, only its direction.
-        return verdict.SAME_DIRECTION if assumed and word == verdict.REPRODUCED else word, []
-    interval = verdict.t_interval(list(numbers.values()))
-    return verdict.judge_value(reported=cell.value, rounding=cell.rounding, interval=interval), []
 
 
 def _minus(value: float | None, other: float | None) -> float | None:
@@ -266,6 +176,18 @@ def _values(cell: Cell | None, records: tuple[Mapping, ...]) -> dict[int, float 
             rate = record["speed"]["images_per_second"]
             values[record["seed"]] = rate if cell.metric == "fps" else 1000 / rate
     return values
+
+
+def measure(cell: Cell | None, records: Sequence[Mapping], draws: Mapping[str, Draws]) -> Measured:
+    """What an experiment's runs gave for a metric, and on resamples of the images, of those runs that have matches."""
+    values = {seed: value for seed, value in _values(cell, tuple(records)).items() if value is not None}
+    known = {record["seed"]: draws.get(record["run"]) for record in records if record["seed"] in values}
+    known = {seed: found for seed, found in known.items() if found and cell.metric in found.metrics}
+    images = {found.images for found in known.values()}
+    if len(images) != 1:
+        return Measured(values=values)
+    drawn = {seed: found.metrics[cell.metric] for seed, found in known.items()}
+    return Measured(values=values, draws=drawn, images=images.pop())
 
 
 def _records_of(experiment: Experiment | None, records: Mapping[str, Mapping]) -> tuple[Mapping, ...]:

@@ -11,8 +11,9 @@ from reprolib.papers import catalog
 from reprolib.params import Profile
 from reprolib.report.join import JoinedCell, JoinedRow, main_metrics, metrics_of
 from reprolib.report.recipe import Recipe
+from reprolib.report.reported import Cell
+from reprolib.report.texts import NOTHING, interval_text, intervals_note, number_text, p_text, row_ranges, spread_text
 
-NOTHING = "–"
 NOT_AVAILABLE = "n/a"
 
 # In the order in which the publications' columns stand, and for table headings.
@@ -33,12 +34,14 @@ class Sheet:
     """Everything a rendered table says, independent of the format.
 
     columns and body: the table that one reads, a line per row. cell_columns and cell_body: a line per number.
-    reasons: why verdicts are no judgements, with the rows. notes: footnotes, numbered from 1.
+    intervals: what the intervals hold, empty where there are none. reasons: why verdicts are no judgements, with the
+    rows. notes: footnotes, numbered from 1.
     """
 
     title: str
     banner: str
     summary: str
+    intervals: str
     columns: tuple[str, ...]
     body: tuple[tuple[Entry, ...], ...]
     cell_columns: tuple[str, ...]
@@ -75,7 +78,8 @@ def lay_out(table: Table, rows: Sequence[JoinedRow], profile: Profile, recipes: 
             Entry(str(row.number)),
             Entry(row_label(row, rows)),
             Entry(metric_label(cell.cell.metric)),
-            *_numbers(cell, notes, audit),
+            *_numbers(cell, notes, audit, listed=True),
+            *([_gain(cell)] if ablation else []),
             Entry(cell.verdict),
         )
         for row in rows
@@ -85,9 +89,14 @@ def lay_out(table: Table, rows: Sequence[JoinedRow], profile: Profile, recipes: 
         title=f"{catalog.title(table.paper)}, table {table.number}: {table.title}",
         banner=profile.note,
         summary=_summary(rows),
+        intervals=intervals_note(rows),
         columns=_columns(main, ["components"] if listed else components, ablation),
         body=tuple(body),
-        cell_columns=("row", "system", "metric", "reproduced", "reported", "difference", "verdict"),
+        cell_columns=(
+            *("row", "system", "metric", "reproduced", "reported", "difference"),
+            *(["gain reproduced"] if ablation else []),
+            "verdict",
+        ),
         cell_body=tuple(cell_body),
         reasons=tuple(_reasons(rows)),
         notes=tuple(notes.texts),
@@ -135,16 +144,6 @@ def metric_label(metric: str) -> str:
     return _PLAIN_NAMES.get(metric, metric.replace("_", " ").replace("/", " ") + (" px" if name else ""))
 
 
-def number_text(value: float | None, decimals: int, *, signed: bool = False) -> str:
-    """A number with as many decimals as the publication prints; a proper minus sign."""
-    if value is None:
-        return NOTHING
-    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
-    if signed and float(text) == 0:
-        text = text.replace("-", "+")
-    return text.replace("-", "−")
-
-
 def _columns(main: Sequence[str], components: Sequence[str], ablation: bool) -> tuple[str, ...]:
     columns = ["row", "system", *components]
     for metric in main:
@@ -189,14 +188,15 @@ def _line(
         entries += _numbers(cell, notes, audit)
         if ablation:
             decimals = max(cell.cell.decimals, 1)
-            entries.append(Entry(number_text(cell.delta_reproduced, decimals, signed=True)))
+            gained = number_text(cell.delta_reproduced, decimals, signed=True)
+            entries.append(Entry(gained + spread_text(cell.delta_interval, decimals)))
             entries.append(Entry(number_text(cell.delta_reported, decimals, signed=True)))
         verdicts.append(cell.verdict)
     return (*entries, Entry(" / ".join(dict.fromkeys(verdicts)) or NOTHING))
 
 
-def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping) -> list[Entry]:
-    """Reproduced, reported and difference."""
+def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping, *, listed: bool = False) -> list[Entry]:
+    """Reproduced, reported and difference; listed: with every seed's number where there are several."""
     printed = cell.cell
     marks = ()
     if printed.value_confidence != "certain":
@@ -205,17 +205,32 @@ def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping) -> list[Entry]:
     for (table, number, metric), text in audit.items():
         if (table, metric) == (printed.table, printed.metric) and number in (printed.row, None):
             marks += (notes.number(text),)
-    decimals = max(printed.decimals, 1) if printed.unit in ("%", "M", "G", "ms", "fps") else 0
-    ours = number_text(cell.reproduced, decimals)
+    decimals = decimals_of(printed)
+    ours = number_text(cell.reproduced, decimals) + spread_text(cell.interval, decimals)
     if cell.values and cell.reproduced is None:
         ours = NOT_AVAILABLE
     elif len(cell.values) > 1:
-        ours += f" ({len(cell.values)} seeds)"
+        runs = ", ".join(NOT_AVAILABLE if one is None else number_text(one, decimals) for one in cell.values.values())
+        ours += f" ({len(cell.values)} seeds{': ' + runs if listed else ''})"
     return [
         Entry(ours),
         Entry(printed.printed or NOTHING, marks),
         Entry(number_text(cell.difference, decimals, signed=True)),
     ]
+
+
+def decimals_of(printed: Cell) -> int:
+    """With how many decimals a reproduced number stands beside a printed one: as many, and one at least where it is
+    measured."""
+    return max(printed.decimals, 1) if printed.unit in ("%", "M", "G", "ms", "fps") else 0
+
+
+def _gain(cell: JoinedCell) -> Entry:
+    decimals = max(cell.cell.decimals, 1)
+    gained = number_text(cell.delta_reproduced, decimals, signed=True)
+    if cell.delta_interval:
+        gained += f" ({interval_text(cell.delta_interval, decimals, signed=True)}; p {p_text(cell.p_value)})"
+    return Entry(gained)
 
 
 def _summary(rows: Sequence[JoinedRow]) -> str:
@@ -250,15 +265,3 @@ def _reasons(rows: Sequence[JoinedRow]) -> list[str]:
         f"{word}, {'row' if numbers.isdigit() else 'rows'} {numbers}: {'; '.join(reasons)}"
         for (word, numbers), reasons in merged.items()
     ]
-
-
-def row_ranges(numbers: Sequence[int]) -> str:
-    """1, 2, 3, 7 as `1 to 3, 7`."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    texts = (f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
-    return ", ".join(texts)

@@ -10,6 +10,7 @@ from reprolib.files import write_atomic
 from reprolib.papers import catalog
 from reprolib.params import Profile, load_profile
 from reprolib.report.described import read_reports
+from reprolib.report.draws import read_draws
 from reprolib.report.formats import comma_separated, latex, markdown
 from reprolib.report.join import JoinedRow, join
 from reprolib.report.layout import Sheet, lay_out
@@ -47,7 +48,9 @@ def read_table(
     paper = profile if profile.name == "paper" else load_profile("paper", path=params)
     results = Path(params).parent / profile.results
     records, reports = read_records(results / "records"), read_reports(results / "data")
-    rows = join(table, records, profile, paper=paper, reports=reports)
+    shown = {row.experiment.id for row in table.rows if row.experiment}
+    draws = read_draws(results, [record for record in records.values() if record["experiment"] in shown])
+    rows = join(table, records, profile, paper=paper, reports=reports, draws=draws)
     return rows, profile, lay_out(table, rows, profile, recipes(rows, profile, paper))
 
 

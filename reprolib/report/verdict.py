@@ -1,15 +1,16 @@
-"""What a comparison of a reproduced with a reported number may claim.
+"""What a comparison of a reproduced with a reported number may claim: seven words, none of which can flatter.
 
-Seven words, none of which can flatter. Intervals come from seeds here; anything else that gives an `Interval`
-(a paired bootstrap over images, say) is judged by the same functions.
+`verdict` is the only place that decides. It is given what is reported, what was reproduced, the interval of that
+(`reprolib.report.uncertainty`), and what stands in the way of a comparison (`reprolib.report.comparable`).
 """
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from reprolib.report.uncertainty import Interval
 
 REPRODUCED = "reproduced"  # the interval contains the reported number
 SAME_DIRECTION = "same direction"  # an effect of the reported sign, of another size
@@ -29,88 +30,78 @@ VERDICTS = (
 )
 NOT_REPORTED = "not reported"  # no verdict: a row of the suite's own, which the publication does not print
 
-# Two-sided 95% quantiles of Student's t by degrees of freedom.
-_T95 = {
-    1: 12.706,
-    2: 4.303,
-    3: 3.182,
-    4: 2.776,
-    5: 2.571,
-    6: 2.447,
-    7: 2.365,
-    8: 2.306,
-    9: 2.262,
-    10: 2.228,
-    15: 2.131,
-    20: 2.086,
-    30: 2.042,
-    60: 2.000,
-}
+RESOLUTION = 1.0  # percentage points; an interval wider than +- this says nothing about a level
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A 95% interval for a reproduced number or difference, in the number's unit."""
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Everything that a verdict rests on.
 
-    low: float
-    high: float
-
-    def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high
-
-    @property
-    def half_width(self) -> float:
-        return (self.high - self.low) / 2
-
-    def widened(self, by: float) -> Interval:
-        """Both ends moved outwards, for example by the rounding of the number that it is compared with."""
-        return Interval(self.low - by, self.high + by)
-
-
-def t_interval(values: Sequence[float]) -> Interval | None:
-    """95% interval for the mean of independent values, one per seed; None for fewer than two."""
-    if len(values) < 2:
-        return None
-    freedom = len(values) - 1
-    quantile = _T95[max(known for known in _T95 if known <= freedom)]  # the next lower one: never too narrow
-    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
-    mean = statistics.fmean(values)
-    return Interval(mean - half, mean + half)
-
-
-def difference_interval(values: Mapping[int, float], baseline: Mapping[int, float]) -> Interval | None:
-    """95% interval for the mean difference to a baseline, paired by seed; None below two common seeds."""
-    common = sorted(set(values) & set(baseline))
-    return t_interval([values[seed] - baseline[seed] for seed in common])
-
-
-def judge_value(*, reported: float, rounding: float, interval: Interval | None, resolution: float = 1.0) -> str:
-    """Judge a number on its own; an interval wider than +- `resolution`, or none, cannot tell.
-
-    rounding: half a unit of the last printed digit. resolution: in the number's unit (percentage points).
+    kind: what the reported number is.
+        level: a number on its own.
+        gain: a difference of two numbers.
+        sign: only the direction of a difference is claimed: `reported` is 1 or -1.
+        count: a number without chance (parameters, a fact about data), `reproduced` within `tolerance`, relative.
+    reported: None where the publication prints none. rounding: how far the printed digits may be off it.
+    reproduced: None where nothing has been run or measured. interval: of `reproduced`, None where nothing gives one.
+    complete: whether the interval holds all that varies; one over images alone, of a single run, does not.
+    runnable: whether anything could run it. obstacles: why the two are not comparable. assumed: whether the system's
+    design is partly a guess, which cannot reproduce a number, only its direction.
     """
-    if interval is None or interval.half_width > resolution:
+
+    kind: Literal["level", "gain", "sign", "count"]
+    reported: float | None
+    rounding: float = 0.0
+    reproduced: float | None = None
+    interval: Interval | None = None
+    complete: bool = True
+    tolerance: float = 0.0
+    runnable: bool = True
+    measured: bool = True
+    obstacles: Sequence[str] = ()
+    assumed: bool = False
+
+
+def verdict(case: Case) -> str:
+    """The verdict, one of `VERDICTS`, or NOT_REPORTED where there is nothing to compare with."""
+    if not case.runnable:
+        return REPORTED_ONLY
+    if not case.measured:
+        return NOT_RUN
+    if case.reported is None:
+        return NOT_REPORTED
+    if case.obstacles:
+        return NOT_COMPARABLE
+    if case.kind == "count":
+        return _count(case)
+    if case.interval is None or not case.complete:
         return INCONCLUSIVE
-    return REPRODUCED if reported in interval.widened(rounding) else CONTRADICTED
+    word = {"level": _level, "gain": _gain, "sign": _sign}[case.kind](case, case.interval)
+    return SAME_DIRECTION if case.assumed and word == REPRODUCED else word
 
 
-def judge_difference(*, reported: float, rounding: float, interval: Interval | None) -> str:
-    """Judge the effect of a component: a difference to the table's baseline row.
+def _count(case: Case) -> str:
+    within = abs(case.reproduced - case.reported) <= case.rounding + case.tolerance * abs(case.reported)
+    return REPRODUCED if within else CONTRADICTED
 
-    rounding: of the reported difference, the sum of both numbers' halves of the last digit.
-    """
-    if interval is None:
+
+def _level(case: Case, interval: Interval) -> str:
+    if interval.half_width > RESOLUTION:
         return INCONCLUSIVE
-    inside = reported in interval.widened(rounding)
+    return REPRODUCED if case.reported in interval.widened(case.rounding) else CONTRADICTED
+
+
+def _gain(case: Case, interval: Interval) -> str:
+    inside = case.reported in interval.widened(case.rounding)
     if 0.0 in interval:
         return INCONCLUSIVE if inside else CONTRADICTED
     if inside:
         return REPRODUCED
-    same_sign = (interval.low > 0) == (reported > 0) and reported != 0
+    same_sign = (interval.low > 0) == (case.reported > 0) and case.reported != 0
     return SAME_DIRECTION if same_sign else CONTRADICTED
 
 
-def judge_count(*, reported: float, rounding: float, reproduced: float, tolerance: float) -> str:
-    """Judge a number without chance, such as parameters; `tolerance` is relative to the reported number."""
-    within = abs(reproduced - reported) <= rounding + tolerance * abs(reported)
-    return REPRODUCED if within else CONTRADICTED
+def _sign(case: Case, interval: Interval) -> str:
+    if 0.0 in interval:
+        return INCONCLUSIVE
+    return REPRODUCED if (interval.low > 0) == (case.reported > 0) else CONTRADICTED

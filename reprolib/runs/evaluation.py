@@ -15,6 +15,7 @@ from reprolib.engine.devices import use_cpu_threads
 from reprolib.engine.inference import predict
 from reprolib.engine.processes import after_first, from_first, joined
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.evaluation.matches import matches_path, write_matches
 from reprolib.evaluation.oracle_prompts import evaluate_oracle, missed_boxes
 from reprolib.evaluation.protocols import check, find_protocol, score
 from reprolib.evaluation.record import make_record, read_record, write_record
@@ -28,7 +29,7 @@ from reprolib.runs.weights import load_weights
 
 
 def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: str | None = None) -> dict[str, object]:
-    """Detect on the run's validation split and write predictions and record; returns the record.
+    """Detect on the run's validation split and write predictions, matches and record; returns the record.
 
     Scored by the protocol of the prepared data set's card unless the profile names another: a stand-in's numbers are
     those of its own. With REPROLIB_PROCESSES above 1 torchrun's processes share the images; one of them scores.
@@ -64,6 +65,7 @@ def _evaluated(run: Run, *, fingerprint: str, data_fingerprint: str, device: str
         write_atomic(paths["predictions"], json.dumps(detections))
         limit = protocol.limit(run.scale.detections)
         scores = score(protocol, ground_truth, detections, images=split.images, limit=limit, area=run.area)
+        write_matches(matches_path(paths["record"].parent.parent, run.id), scores.matches)
         metrics = dict(scores.metrics)
         if run.experiment.oracle_prompts:
             prompted = prompt(model, dataset, missed_boxes(ground_truth, detections), device=device)

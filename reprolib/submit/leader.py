@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +55,7 @@ def submit(profile: Profile, options: Options, *, tables: Sequence[str] = (), fo
     follow: wait for them, telling what happens, and send lost ones again. Raises SubmitError.
     """
     with held(ROOT / profile.name / "leader", wait=False, whose="another `reprolib submit` follows these runs"):
+        queue.check(options.cluster)
         dvc("repro", "plan")
         runs = runs_of(profile, tables)
         missing = _missing(runs, remote=options.remote)
@@ -187,11 +190,25 @@ def _send(profile: Profile, runs: Sequence[str], folders: Mapping[str, Path], op
     parameters |= options.settings or {}
     for run in runs:
         clear(folders[run])
-    jobs = send(
-        [folders[run] for run in runs], scratch=ROOT / "submitit", cluster=options.cluster, parameters=parameters
-    )
-    for run, job in zip(runs, jobs, strict=True):
-        add_job(folders[run], job, first=first)
+    with _uninterrupted():
+        jobs = send(
+            [folders[run] for run in runs], scratch=ROOT / "submitit", cluster=options.cluster, parameters=parameters
+        )
+        for run, job in zip(runs, jobs, strict=True):
+            add_job(folders[run], job, first=first)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: a job that a scheduler took and that is not noted would be sent twice."""
+    came = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _states(folders: Mapping[str, Path]) -> dict[str, str]:
@@ -221,7 +238,7 @@ def _follow(profile: Profile, folders: Mapping[str, Path], options: Options) -> 
             try:
                 states = _states(folders)
             except SubmitError as error:  # a scheduler may be away for a while
-                print(f"note: {error}", flush=True)
+                print(f"note: {error}; the jobs are left as they are", flush=True)
                 time.sleep(60)
                 continue
             again = [run for run, state in states.items() if state == LOST and tries(folders[run]) <= options.retries]

@@ -6,8 +6,8 @@ are submitit's controller processes.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -43,7 +43,27 @@ def end(jobs: Iterable[Job]) -> None:
         if job["cluster"] == "slurm":
             subprocess.run(["scancel", str(job["id"])], check=True)
         elif process := _process(job):
-            process.send_signal(signal.SIGINT)  # the controller ends its task
+            kill(process)
+
+
+def kill(process: psutil.Process) -> None:
+    """Kill a process and all that it started and that still has its parent."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.suspend()  # it starts nothing more, and does not take its children's end for a failure of theirs
+        try:
+            for child in process.children():
+                kill(child)
+        finally:
+            process.kill()
+
+
+def check(cluster: str) -> None:
+    """Raises SubmitError where a cluster's scheduler does not answer: Slurm's commands may be there without it."""
+    if cluster == "slurm":
+        try:
+            _squeue()
+        except SubmitError as error:
+            raise SubmitError(f"{error}; or use the GPUs of this machine by --cluster local") from None
 
 
 def _squeue() -> str:
@@ -51,13 +71,11 @@ def _squeue() -> str:
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
     except FileNotFoundError:
-        raise SubmitError(
-            "squeue is not on PATH: runs were sent to Slurm, call this where Slurm's commands are"
-        ) from None
+        raise SubmitError("squeue is not on PATH: call this where Slurm's commands are") from None
     except subprocess.CalledProcessError as error:
-        raise SubmitError(f"squeue failed: {error.stderr.strip()}; the jobs are left as they are") from None
+        raise SubmitError(f"squeue failed: {error.stderr.strip()}") from None
     except subprocess.TimeoutExpired:
-        raise SubmitError("squeue gave no answer within 2 minutes; the jobs are left as they are") from None
+        raise SubmitError("squeue gave no answer within 2 minutes") from None
 
 
 def _process(job: Job) -> psutil.Process | None:

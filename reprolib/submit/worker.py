@@ -26,6 +26,7 @@ from reprolib.files import write_json
 from reprolib.params import load_profile
 from reprolib.repro import environment, piped
 from reprolib.submit.order import Order, SubmitError, held, read, take
+from reprolib.submit.queue import kill
 
 LINKED = ("work", "data")
 PROCESSES = "REPROLIB_PROCESSES"  # as reprolib.runs.launch has it, which loads torch: a worker that waits must be small
@@ -170,9 +171,7 @@ def _call(command: Sequence[str], clone: Path, order: Order, *, device: str, log
         return child.wait()
     except BaseException:
         with contextlib.suppress(psutil.NoSuchProcess):
-            for process in [*psutil.Process(child.pid).children(recursive=True), child]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+            kill(psutil.Process(child.pid))
         raise
 
 

@@ -105,7 +105,9 @@ def test_targets_of_several_images_are_each_images_own(any_instance):
     truth = [boxes_of(), boxes_of([0, 0, 70, 70]), boxes_of([1, 1, 2, 2])]
     targets = [target_of(boxes, [2] * len(boxes)) for boxes in truth]
     parts = [samples_of(*row) for row in zip(rois, ([0], [2, 0], []), ([0], [0, 0], []), strict=True)]
-    samples = Samples(*([one for part in field for one in part] for field in zip(*parts, strict=True)))
+    samples = Samples(
+        *([one for part in field for one in part] for field in zip(*(one[:4] for one in parts), strict=True))
+    )
     found = location_targets(locations(torch.cat(rois), size=7), samples, targets, any_instance=any_instance)
     positives = (found.labels > 0).sum(-1).tolist()
     assert positives == [0, 49, 49 if any_instance else 0]

@@ -47,4 +47,11 @@ def test_coverage_is_of_what_is_printed(root, record):
 
 
 def test_nothing_rendered_yet(root):
-    assert "# Results" in write_index(root).read_text()
+    text = write_index(root).read_text()
+    assert "# Results" in text and "audit.md" not in text
+
+
+def test_the_audit_is_linked_where_there_is_one(root):
+    (root / "results").mkdir(exist_ok=True)
+    (root / "results" / "audit.md").write_text("# Audit\n")
+    assert "[Audit](audit.md)" in write_index(root).read_text()

@@ -67,9 +67,9 @@ def test_markdown_shows_every_row_with_its_components(rendered):
 
 def test_markdown_has_reproduced_reported_difference_verdict_of_every_number(rendered):
     head, *body = grid(rendered["md"], "row | system | metric")
-    assert head[3:] == ["reproduced", "reported", "difference", "verdict"]
+    assert head[3:] == ["reproduced", "reported", "difference", "gain reproduced", "verdict"]
     assert len(body) == 84
-    assert body[5] == ["1", "Mask R-CNN", "mask APl", "n/a", "50.00", "–", "not comparable"]
+    assert body[5] == ["1", "Mask R-CNN", "mask APl", "n/a", "50.00", "–", "–", "not comparable"]
 
 
 def test_markdown_says_that_it_is_a_demo_and_why_nothing_compares(rendered):

@@ -39,9 +39,11 @@ class AreaLoss:
         if not len(instances) or not len(boxes):
             return boxes.new_zeros(0)
         best, instance = box_iou(boxes.detach(), instances).max(1)
-        matched = torch.ones_like(best, dtype=torch.bool) if self.match_all else best >= self.iou
-        wanted = box_area(instances)[instance[matched]]
-        return ((box_area(boxes[matched]) - wanted) / (wanted + EPSILON)) ** 2
+        if not self.match_all:
+            matched = torch.where(best >= self.iou)[0]
+            boxes, instance = boxes[matched], instance[matched]
+        wanted = box_area(instances)[instance]
+        return ((box_area(boxes) - wanted) / (wanted + EPSILON)) ** 2
 
 
 def area_loss(switches: Switches) -> AreaLoss:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou, clip_boxes_to_image
 
+from reprolib.models.on_device import numbers_like
 from reprolib.models.samples import RoISampler
 from reprolib.papers.insight_any_instance.switches import Switches
 
@@ -48,7 +49,7 @@ def move(boxes: Tensor, noise: float, *, size: tuple[float, float]) -> Tensor:
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
     moved = clip_boxes_to_image(boxes + sides * noise * (2 * torch.rand_like(boxes) - 1), size)
     height, width = size
-    near = torch.minimum(moved[:, :2], moved.new_tensor([width, height]) - SHORTEST)
+    near = torch.minimum(moved[:, :2], numbers_like([width, height], moved) - SHORTEST)
     moved = torch.cat([near, torch.maximum(moved[:, 2:], near + SHORTEST)], dim=1)
     own = box_iou(moved, boxes).diagonal()
     return moved[own >= FAITHFUL]

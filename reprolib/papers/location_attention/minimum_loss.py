@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reprolib.models.on_device import numbers_like
 from reprolib.models.solov2_losses import MASK_WEIGHT, Criterion, category_loss, dice_loss, focal_loss, mean_over
 from reprolib.models.solov2_targets import Assign, Cells, Wanted, dynamic_masks
 from reprolib.papers.location_attention.switches import Switches
@@ -109,7 +110,7 @@ def epsilon(shapes: Shapes, *, units: str, clip: float) -> Tensor:
     """
     offset = shapes.offset
     if units == "normalised":
-        offset = offset / offset.new_tensor(shapes.size[::-1])
+        offset = offset / numbers_like(shapes.size[::-1], offset)
     found = offset.square().sum(-1) / (shapes.overlap.abs() + 1)
     return found.clamp(max=clip) if clip else found
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import sigmoid_focal_loss
 
 SMALLEST = 1e-6
+TINY = 1e-7  # px^2, what torchvision's GIoU adds to areas that it divides by
 
 
 def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -25,7 +26,13 @@ def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def paired_giou(boxes: Tensor, others: Tensor) -> Tensor:
     """boxes and others [N,4] xyxy -> the generalised IoU [N] in -1..1 of each pair; differentiable."""
-    return 1 - generalized_box_iou_loss(boxes, others)
+    low, high = torch.max(boxes[:, :2], others[:, :2]), torch.min(boxes[:, 2:], others[:, 2:])
+    # Chosen, not clamped: boxes that only touch get no gradient from what they share.
+    shared = torch.where((high > low).all(1), (high - low).prod(1), 0)
+    either = sum((box[:, 2:] - box[:, :2]).prod(1) for box in (boxes, others)) - shared
+    sides = torch.max(boxes[:, 2:], others[:, 2:]) - torch.min(boxes[:, :2], others[:, :2])
+    around = sides.prod(1)
+    return shared / (either + TINY) - (around - either) / (around + TINY)
 
 
 def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def edge_weights(labels: Tensor, *, scope: str) -> Tensor:
     the code's constant. Raises ValueError for another.
     """
     if scope == "const5":
-        weight = labels.new_tensor(CODE_WEIGHT)
+        weight = labels.new_full((), CODE_WEIGHT)
     elif scope in ("formula_roi", "formula_batch"):
         share = labels.mean((1, 2), keepdim=True) if scope == "formula_roi" else labels.mean()
         weight = 1 / torch.log(1.2 + share)

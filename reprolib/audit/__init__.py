@@ -1,0 +1,1 @@
+"""Are the reported numbers consistent with themselves? Every printed table checked by code, without any run."""

@@ -1,0 +1,236 @@
+"""Claims against the tables: every difference recomputed, every "best" looked up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from reprolib.audit.claim_sums import SUMS, frame_rate
+from reprolib.audit.claims import Claim, Place
+from reprolib.audit.finding import Finding, Severity
+from reprolib.audit.printed import EPSILON, PrintedTable, Row, better, decimals, distinct, short, signed
+
+NUMBER = re.compile(r"[-+]?\d+(?:\.(\d+))?")
+CONDITIONS: Mapping[str, Callable[[float], bool]] = {
+    ">0": lambda gap: gap > EPSILON,
+    "<0": lambda gap: gap < -EPSILON,
+    "<=0": lambda gap: gap <= EPSILON,
+    "small >0": lambda gap: gap > EPSILON,
+}
+BIG_WORDS = re.compile(r"\b(significantly|great improvement)\b")
+SMALL_GAIN = 1.0
+
+
+def claimed_numbers(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterator[Finding | None]:
+    """A printed difference or value against the cells that it is of.
+
+    Both cells are within half a unit of their last digit, and so is the printed number. A claim that no such digits
+    give is an error, a warning where the text says "about" or the cells are of two tables. One that is merely another
+    number than the printed cells give is a note: it can come from numbers before rounding.
+    """
+    for claim, row, other in _of_rows(tables, claims):
+        if not NUMBER.fullmatch(claim.claimed) or claim.metric not in row.cells:
+            continue
+        if other is None and claim.subtrahend is None:
+            yield _number(claim, tables, row, None)
+        elif other is not None and claim.metric in other.cells:
+            yield _number(claim, tables, row, other)
+
+
+def _number(claim: Claim, tables: Sequence[PrintedTable], row: Row, other: Row | None) -> Finding | None:
+    metric, claimed = claim.metric, float(claim.claimed)
+    gap = row.value(metric) - (other.value(metric) if other else 0)
+    places = len(NUMBER.fullmatch(claim.claimed)[1] or "")
+    half = 0.5 * 10.0**-places
+    if abs(gap - claimed) <= half + EPSILON:
+        return None
+    margin = half + row.rounding(metric) + (other.rounding(metric) if other else 0)
+    explained = abs(gap - claimed) < margin - EPSILON
+    message = f"{claim.id}: {claim.text}; claimed is {claim.claimed}, the cells give another number."
+    two_tables = other is not None and other.table_id != row.table_id
+    severity = Severity.WARNING if "about" in claim.text or two_tables else Severity.ERROR
+    if explained:
+        severity = Severity.NOTE
+        message += " Numbers before rounding can give the claimed one."
+    if other and (fitting := _fitting(tables, row, other, metric, claimed)):
+        message += f" {claim.claimed} fits {fitting}."
+    return Finding(
+        severity=severity,
+        cells=tuple(one.ref(metric) for one in (row, other) if one),
+        key=claim.id,
+        arithmetic=f"{_subtraction(row, other, metric)}, claimed {claim.claimed}",
+        message=message,
+    )
+
+
+def _fitting(tables: Sequence[PrintedTable], row: Row, other: Row, metric: str, claimed: float) -> str:
+    """Rows of the same table with which one of the two would give the claimed number."""
+    (table,) = (table for table in tables if table.id == other.table_id)
+    close = 0.5 * 10.0 ** -max(row.cells[metric].decimals, 1) + EPSILON
+    rows = [one for one in distinct(table) if metric in one.cells and one not in (row, other)]
+    found = [
+        f"{one.name} {one.cells[metric].printed} in place of {other.name}"
+        for one in rows
+        if not one.head.is_ours and abs(row.value(metric) - one.value(metric) - claimed) < close
+    ]
+    if row.head.row_kind == "ablation":  # a row with one component less
+        size = len(row.head.components or ()) - 1
+        gains = {one: one.value(metric) - other.value(metric) for one in rows if len(one.head.components or ()) == size}
+        found += [f"{one.name} {signed(gain, 2)}" for one, gain in gains.items() if size and abs(gain - claimed) < 0.05]
+    return ", ".join(found)
+
+
+def claimed_order(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterator[Finding | None]:
+    """A claim that one row is above (or below) another.
+
+    An error where the publication says it of these rows or metrics, a warning where it says it in general ("stable
+    improvement") and the table has an exception. With it, what the other metrics of the two rows say.
+    """
+    for claim, row, other in _of_rows(tables, claims):
+        holds = CONDITIONS.get(claim.claimed)
+        if holds is None or other is None or claim.metric not in row.cells or claim.metric not in other.cells:
+            continue
+        gap = row.value(claim.metric) - other.value(claim.metric)
+        if holds(gap):
+            yield None
+            continue
+        message = f"{claim.id}: {claim.text}; it does not hold for {short(claim.metric)}: {row.name}, {other.name}."
+        if claim.minuend.row != claim.subtrahend.row and "best" in claim.subtrahend.rank:
+            same = [m for m in row.accuracies if m in other.cells and m != claim.metric]
+            if below := [m for m in same if row.value(m) < other.value(m)]:
+                message += f" {other.head.method} is ahead in {', '.join(map(short, below))} too."
+        yield Finding(
+            severity=Severity.WARNING if claim.expanded else Severity.ERROR,
+            cells=(row.ref(claim.metric), other.ref(claim.metric)),
+            key=claim.id,
+            arithmetic=_subtraction(row, other, claim.metric) + f", claimed {claim.claimed}",
+            message=message,
+        )
+
+
+def named_best(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterator[Finding | None]:
+    """The row that a claim takes as the best other one is the best other one.
+
+    Among the compared methods of the same table, of the same backbone where the table has blocks of them, and of the
+    same printed category where the claim is about one ("one-stage"); without those that the claim excepts ("lower than
+    ..."). A claim against a weaker row than the best is a warning.
+    """
+    for claim, row, other in _of_rows(tables, claims):
+        if other is None or "best" not in claim.subtrahend.rank or claim.metric not in other.cells:
+            continue
+        (table,) = (table for table in tables if table.id == other.table_id)
+        rivals = [one for one in _rivals(table, row, claim.text) if claim.metric in one.cells]
+        if not rivals:
+            continue
+        best = rivals[0]
+        for one in rivals[1:]:
+            if better(claim.metric, one.value(claim.metric), best.value(claim.metric)):
+                best = one
+        if best.value(claim.metric) == other.value(claim.metric):
+            yield None
+            continue
+        yield Finding(
+            severity=Severity.WARNING,
+            cells=(best.ref(claim.metric), other.ref(claim.metric)),
+            key=claim.id,
+            arithmetic=f"{short(claim.metric)} {best.name} {best.cells[claim.metric].printed}, {other.name}"
+            f" {other.cells[claim.metric].printed}",
+            message=f"{claim.id}: {claim.text}; compared with {other.name}, but {best.name} is better.",
+        )
+
+
+def _rivals(table: PrintedTable, row: Row, text: str) -> list[Row]:
+    """The rows of a table that a claim of `row` being best is about."""
+    own = [one for one in table.rows if one.head.method == row.head.method]
+    blocks = len({one.head.backbone for one in own}) > 1
+    excepted = text.partition("lower than ")[2]
+    category = _category(row) if "one-stage" in text else ""
+    return [
+        one
+        for one in table.rows
+        if one.head.method != row.head.method
+        and (not one.head.is_ours or not row.head.is_ours)
+        and (not blocks or one.head.backbone == row.head.backbone)
+        and (not category or _category(one) == category)
+        and one.head.method not in excepted
+        and (one.head.row_kind == row.head.row_kind)
+    ]
+
+
+def _category(row: Row) -> str:
+    return next((c.note.partition("printed category ")[2].partition(";")[0] for c in row.cells.values()), "")
+
+
+def small_margin(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterator[Finding | None]:
+    """A claim with a big word ("significantly", "great improvement") and a margin below 1 point; a note."""
+    for claim, row, other in _of_rows(tables, claims):
+        if other is None or not BIG_WORDS.search(claim.text) or claim.metric not in row.accuracies:
+            continue
+        gap = row.value(claim.metric) - other.value(claim.metric)
+        if not 0 < gap < SMALL_GAIN:
+            yield None
+            continue
+        yield Finding(
+            severity=Severity.NOTE,
+            cells=(row.ref(claim.metric), other.ref(claim.metric)),
+            key=claim.id,
+            arithmetic=_subtraction(row, other, claim.metric),
+            message=f"{claim.id}: {claim.text}; it is ahead by less than a point.",
+        )
+
+
+def named_row(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterator[Finding | None]:
+    """A claim whose text names another row than the one its number fits ("text says 6th row")."""
+    for claim, row, other in _of_rows(tables, claims):
+        match = re.search(r"text says (\d+)(?:st|nd|rd|th) row", claim.text)
+        if not match or other is None or not NUMBER.fullmatch(claim.claimed):
+            continue
+        (table,) = (table for table in tables if table.id == other.table_id)
+        named = table.row(int(match[1]))
+        gap = row.value(claim.metric) - named.value(claim.metric)
+        digits = decimals(row.cells[claim.metric], named.cells[claim.metric])
+        if f"{gap:.{digits}f}" == f"{float(claim.claimed):.{digits}f}":
+            yield None
+            continue
+        yield Finding(
+            severity=Severity.ERROR,
+            cells=(row.ref(claim.metric), named.ref(claim.metric), other.ref(claim.metric)),
+            key=claim.id,
+            arithmetic=f"{_subtraction(row, named, claim.metric)}, claimed {claim.claimed};"
+            f" {_subtraction(row, other, claim.metric)} with row {other.number}",
+            message=f"{claim.id}: {claim.text}; row {named.number} does not give the number, row {other.number} does.",
+        )
+
+
+def claimed_sums(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterator[Finding | None]:
+    """Claims about more than two cells: a gain against a gain, a count of rows or methods, a sum of shares.
+
+    Also speeds called real-time, against the 25 and 30 images per second of video.
+    """
+    by_id = {table.id: table for table in tables}
+    for claim in claims:
+        check = frame_rate if claim.claimed == "threshold not given" else SUMS.get(claim.id)
+        if check and any(table.paper == claim.paper for table in tables):
+            yield check(claim, by_id)
+
+
+def _of_rows(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterator[tuple[Claim, Row, Row | None]]:
+    """Claims about printed rows, with these."""
+    by_id = {table.id: table for table in tables}
+
+    def find(claim: Claim, place: Place | None) -> Row | None:
+        if place is None or f"{claim.paper}-{place.table}" not in by_id:
+            return None
+        return by_id[f"{claim.paper}-{place.table}"].row(place.row)
+
+    for claim in claims:
+        if (row := find(claim, claim.minuend)) is not None:
+            yield claim, row, find(claim, claim.subtrahend)
+
+
+def _subtraction(row: Row, other: Row | None, metric: str) -> str:
+    if other is None:
+        return f"{short(metric)} {row.cells[metric].printed}"
+    digits = decimals(row.cells[metric], other.cells[metric])
+    gap = signed(row.value(metric) - other.value(metric), digits)
+    return f"{short(metric)} {row.cells[metric].printed} - {other.cells[metric].printed} = {gap}"

@@ -1,0 +1,210 @@
+"""What stands on each page of the report: plain values for its template."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from reprolib.audit.finding import Finding
+from reprolib.papers import catalog
+from reprolib.report.claims import Claim, statements
+from reprolib.report.join import main_metrics
+from reprolib.report.joined import JoinedCell, JoinedRow
+from reprolib.report.layout import component_columns, decimals_of, metric_label, printed_components, row_label
+from reprolib.report.pictures import NothingToDraw
+from reprolib.report.texts import NOTHING, interval_text, spread_text
+from reprolib.report.verdict import VERDICTS
+from reprolib.site.content import Content, TableContent, slug
+from reprolib.site.drawings import Point, gains, reported_and_reproduced
+from reprolib.site.svg import Drawing
+
+
+def short_title(paper: str) -> str:
+    """A paper's name for headings and navigation."""
+    return catalog.title(paper)
+
+
+def claim_matrix(content: Content) -> list[dict[str, object]]:
+    """A line per paper: its claims, how many of each verdict, and how many its own tables do not bear out."""
+    lines = []
+    for paper in content.papers:
+        found = [claim for claim in content.claims if claim.paper == paper]
+        lines.append(
+            {
+                "paper": paper,
+                "claims": found,
+                "counts": Counter(claim.verdict for claim in found),
+                "odd": sum(claim.consistent == "no" for claim in found),
+            }
+        )
+    return lines
+
+
+def verdicts_of(claims: Sequence[Claim]) -> list[str]:
+    """The verdicts that occur, in the order of the list."""
+    return [word for word in VERDICTS if any(claim.verdict == word for claim in claims)]
+
+
+def claimed_in_tables() -> Mapping[str, str]:
+    """By claim: the claimed difference computed from the numbers that the publication prints."""
+    return {statement.claim_id: statement.in_tables for statement in statements()}
+
+
+def coverage(contents: Sequence[TableContent]) -> list[dict[str, object]]:
+    """A line per table: printed rows, those that have a run, and printed numbers by verdict."""
+    lines = []
+    for content in contents:
+        printed = [row for row in content.rows if not row.extra]
+        lines.append(
+            {
+                "content": content,
+                "rows": len(printed),
+                "run": sum(row.status == "run" for row in printed),
+                "counts": Counter(cell.verdict for row in printed for cell in row.cells),
+            }
+        )
+    return lines
+
+
+def gains_drawing(content: Content, *, name: str) -> Drawing | None:
+    """Reproduced over reported gains in mask AP of every ablation row that has both; None without any."""
+    points = [
+        Point(
+            x=cell.delta_reported,
+            y=cell.delta_reproduced,
+            group=short_title(table.table.paper),
+            link=f"tables/{table.table.id}.html#row-{row.number}",
+        )
+        for table, row, cell in _gained(content)
+    ]
+    return drawn_or_none(gains, points, name=name, note=content.profile.note)
+
+
+def _gained(content: Content) -> Iterator[tuple[TableContent, JoinedRow, JoinedCell]]:
+    for table in content.tables.values():
+        for row in table.rows:
+            cell = row.cell("segm/AP")
+            if cell and cell.delta_reproduced is not None and cell.delta_reported is not None:
+                yield table, row, cell
+
+
+def table_page(content: Content, table: TableContent) -> dict[str, object]:
+    """A table's page: its rows with the main metrics, every number, and figures of the main metrics that have run."""
+    rows, sheet = list(table.rows), table.sheet
+    main = main_metrics(rows)
+    ablation = any(cell.delta_reported is not None for row in rows for cell in row.cells)
+    components = component_columns(rows)
+    listed = not components and len({printed_components(row, rows) for row in rows} - {()}) > 1
+    numbers = []
+    entries = iter(sheet.cell_body)
+    for row in rows:
+        for cell in row.cells:
+            texts = dict(zip(sheet.cell_columns, next(entries), strict=True))
+            decimals = decimals_of(cell.cell)
+            numbers.append(
+                {
+                    "row": row,
+                    "cell": cell,
+                    "label": row_label(row, rows),
+                    "reported": texts["reported"],
+                    # The interval has a column of its own here.
+                    "reproduced": texts["reproduced"].text.replace(spread_text(cell.interval, decimals) or "±", ""),
+                    "difference": texts["difference"].text,
+                    "interval": interval_text(cell.interval, decimals),
+                    "gain": texts["gain reproduced"].text if "gain reproduced" in texts else NOTHING,
+                }
+            )
+    by_place = {(item["row"].number, item["cell"].cell.metric): item for item in numbers}
+    lines = []
+    for row, body in zip(rows, sheet.body, strict=True):
+        recipe = table.recipe_of(row)
+        on = printed_components(row, rows)
+        tick = "(✓)" if row.head.components is None else "✓"
+        lines.append(
+            {
+                "row": row,
+                "notes": body[0].notes,
+                "label": row_label(row, rows),
+                "system": content.system(row.head.method),
+                "components": [", ".join(on)] if listed else [tick if name in on else "" for name in components],
+                "cells": [by_place.get((row.number, metric)) for metric in main],
+                "recipe": recipe,
+                "recipe_number": table.recipes.index(recipe) + 1 if recipe else None,
+                "differing": sum(line.differs for line in recipe.lines) if recipe else None,
+            }
+        )
+    drawings = [
+        drawn_or_none(reported_and_reproduced, rows, metric, name=f"{table.table.id}-{metric}")
+        for metric in main
+        if rows[0].head.row_kind != "dataset"
+    ]
+    return {
+        "content": table,
+        "main": main,
+        "ablation": ablation,
+        "width": 7 if ablation else 5,
+        "components": ["components"] if listed else components,
+        "lines": lines,
+        "numbers": numbers,
+        "drawings": [drawing for drawing in drawings if drawing],
+        "findings": [finding for finding in content.findings if table.table.id in finding.tables],
+    }
+
+
+def audit_page(content: Content) -> dict[str, object]:
+    """What was checked, and the findings by the paper whose cell is in question, heaviest first."""
+    papers = content.papers
+    return {
+        "checks": content.checks,
+        "counts": {
+            paper: Counter(str(found.severity) for found in content.findings if found.paper == paper)
+            for paper in papers
+        },
+        "findings": {paper: [found for found in content.findings if found.paper == paper] for paper in papers},
+    }
+
+
+def finding_anchor(finding: Finding) -> str:
+    """Where a finding stands on the audit page."""
+    return slug(finding.id.replace("+", "-"))
+
+
+def finding_rows(finding: Finding) -> list[tuple[str, int, str]]:
+    """The rows that a finding is about: table, row, and what is printed there."""
+    return [
+        (
+            table,
+            row,
+            ", ".join(
+                f"{metric_label(c.metric)} {c.printed}" for c in finding.cells if (c.table_id, c.row) == (table, row)
+            ),
+        )
+        for table, row in finding.rows
+    ]
+
+
+def files_of(record: Mapping, content: Content, root: str) -> list[tuple[str, str]]:
+    """Links to what a run left, of those files that exist."""
+    run = record["run"]
+    files = {
+        "record": content.results / "records" / f"{run}.json",
+        "evaluation": content.results / "notebooks" / f"evaluate-{run}.ipynb",
+        "training": content.results / "notebooks" / f"train-{run}.ipynb",
+    }
+    return [(name, relative(path, content, root)) for name, path in files.items() if path.is_file()]
+
+
+def relative(path: Path, content: Content, root: str) -> str:
+    """The address of a file below the profile's results from a page; `root` leads from the page to the report."""
+    return root + quote(os.path.relpath(path, content.results / "report").replace(os.sep, "/"))
+
+
+def drawn_or_none(draw, *arguments, **named) -> Drawing | None:
+    """A drawing, None where there is nothing to draw."""
+    try:
+        return draw(*arguments, **named)
+    except NothingToDraw:
+        return None

@@ -1,0 +1,130 @@
+"""The pages of systems: what each costs, how fast and how good it is, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from reprolib.audit.printed import LOWER_IS_BETTER
+from reprolib.report.join import main_metrics
+from reprolib.report.layout import printed_components
+from reprolib.report.texts import NOTHING, number_text
+from reprolib.site.content import Content, Place, System, images_per_second
+from reprolib.site.drawings import Point, speed_accuracy
+from reprolib.site.pages import drawn_or_none, relative, short_title
+from reprolib.site.svg import Drawing
+
+
+def speed_drawing(content: Content) -> Drawing | None:
+    """Mask AP over images per second of every row that has both, as reported and as reproduced.
+
+    A run that several tables show counts once. A mark leads to its system's page and has that page's name as its class.
+    """
+    reported, reproduced = [], {}
+    for system in content.systems:
+        for place in system.places:
+            mask, rate = place.row.cell("segm/AP"), place.rate()
+            if not mask or not rate:
+                continue
+            theirs, ours = images_per_second(rate)
+            paper = short_title(place.content.table.paper)
+            named = {"group": paper, "name": system.slug, "link": f"systems/{system.slug}.html"}
+            if theirs and mask.cell.value is not None:
+                reported.append(Point(x=theirs, y=mask.cell.value, **named))
+            if ours and mask.reproduced is not None:
+                reproduced[place.row.experiment.id] = Point(x=ours, y=mask.reproduced, **named)
+    panels = {"reported": reported, "reproduced": list(reproduced.values())}
+    return drawn_or_none(speed_accuracy, panels, name="speed")
+
+
+def speed_drawing_of(system: System, drawing: Drawing) -> Drawing | None:
+    """The same figure for a system's own page, its marks in front of faded ones; None where it has no mark."""
+    if f'class="mark {system.slug}"' not in drawing.text:
+        return None
+    style = f".mark{{opacity:.18}}.mark.{system.slug}{{opacity:1}}</style>"
+    text = drawing.text.replace("</style>", style, 1).replace('href="systems/', 'href="../systems/')
+    return Drawing(text=text, alt=f"{drawing.alt}; {system.name} stands out")
+
+
+def systems_page(content: Content) -> dict[str, object]:
+    """The list of systems, and speed against AP."""
+    lines = []
+    for system in content.systems:
+        costs = []
+        for metric, field, unit in (("params_M", "params", 1e6), ("flops_G", "flops", 1e9)):
+            printed = [place.row.cell(metric).cell.value for place in system.reported(metric)]
+            counted = [record["cost"][field] / unit for record in system.records if record["cost"][field] is not None]
+            costs += [_span(printed), _span(counted)]
+        run = sum(bool(place.row.records) for place in system.places)
+        lines.append({"system": system, "run": run, "costs": costs})
+    return {"lines": lines}
+
+
+def system_page(content: Content, system: System) -> dict[str, object]:
+    """One system: what it costs, printed and counted; every row that shows it."""
+    costs = [*_printed_costs(system), *_counted_costs(content, system)]
+    return {
+        "system": system,
+        "costs": costs,
+        "places": [_place(place) for place in system.places],
+    }
+
+
+def _printed_costs(system: System) -> Iterator[dict[str, object]]:
+    for place in system.places:
+        cells = [place.row.cell("params_M"), place.row.cell("flops_G"), place.rate()]
+        if not any(cell and cell.cell.value is not None for cell in cells):
+            continue
+        table = place.content.table
+        values = [cell.cell.value if cell else None for cell in cells[:2]]
+        rate = images_per_second(cells[2])[0] if cells[2] else None
+        yield {
+            "where": f"{short_title(table.paper)}, table {table.number}, row {place.row.number}",
+            "link": f"../tables/{table.id}.html#row-{place.row.number}",
+            "backbone": place.row.head.backbone or NOTHING,
+            "numbers": [*((number_text(value, 1), value) for value in values), (number_text(rate, 2), rate)],
+            "conditions": "as reported",
+        }
+
+
+def _counted_costs(content: Content, system: System) -> Iterator[dict[str, object]]:
+    for record in system.records:
+        cost, rate = record["cost"], record["speed"]["images_per_second"]
+        values = (cost["params"] / 1e6, cost["flops"] / 1e9 if cost["flops"] is not None else None)
+        size = " × ".join(map(str, cost.get("flops_input") or ()))
+        yield {
+            "where": f"run {record['run']}",
+            "link": relative(content.results / "records" / f"{record['run']}.json", content, "../"),
+            "backbone": record["recipe"].get("backbones", {}).get(record["backbone"], record["backbone"]),
+            "numbers": [*((number_text(value, 2), value) for value in values), (number_text(rate, 2), rate)],
+            "conditions": ", ".join(filter(None, (size and f"{size} px", record["speed"]["hardware"]))),
+        }
+
+
+def _place(place: Place) -> dict[str, object]:
+    """A row that shows a system by its table's first main metric, with its rank among the printed numbers."""
+    rows = list(place.content.rows)
+    metric = next((name for name in main_metrics(rows) if place.row.cell(name)), place.row.cells[0].cell.metric)
+    cell = place.row.cell(metric)
+    peers = [other.cell(metric).cell.value for other in rows if other.cell(metric)]
+    peers = [value for value in peers if value is not None]
+    rank = None
+    if cell.cell.value is not None:
+        better = (lambda a, b: a < b) if metric in LOWER_IS_BETTER else (lambda a, b: a > b)
+        rank = 1 + sum(better(value, cell.cell.value) for value in peers)
+    return {
+        "content": place.content,
+        "row": place.row,
+        "cell": cell,
+        "components": ", ".join(printed_components(place.row, rows)),
+        "rank": rank,
+        "rank_text": f"{rank} of {len(peers)}" if rank else NOTHING,
+    }
+
+
+def _span(values: Sequence[float]) -> tuple[str, float | None]:
+    """Smallest to largest of several numbers as text, and the smallest to sort by."""
+    if not values:
+        return NOTHING, None
+    low, high = min(values), max(values)
+    texts = dict.fromkeys(number_text(value, 1) for value in (low, high))
+    return " to ".join(texts), low
