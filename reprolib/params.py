@@ -47,6 +47,7 @@ class Schedule:
 
     optimizer: str = "sgd"  # sgd | adamw
     lr: float = 0.02
+    backbone_factor: float = 1.0  # the backbone's learning rate, in parts of `lr`
     momentum: float = 0.9
     weight_decay: float = 1e-4
     norm_weight_decay: float = 0.0

@@ -12,21 +12,26 @@ NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # _NormBase: batch,
 
 
 def parameter_groups(model: nn.Module, schedule: Schedule) -> list[dict]:
-    """Two groups: weights and biases with `weight_decay`, norm layers' weights and biases with `norm_weight_decay`.
+    """Weights and biases with `weight_decay`, norm layers' weights and biases with `norm_weight_decay`.
 
     This is detectron2's rule (WEIGHT_DECAY_NORM 0, biases decayed like weights), on which the published recipes rest.
-    Frozen parameters are in neither; a parameter shared by several modules is in one. Empty groups are left out.
+    Where the schedule has a `backbone_factor`, the parameters of `model.backbone` are in groups of their own; each
+    group's `factor` says in what parts of the learning rate it trains.
+    Frozen parameters are in none; a parameter shared by several modules is in one. Empty groups are left out.
     Raises ValueError when nothing can be trained.
     """
-    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    apart = set(model.backbone.modules()) if schedule.backbone_factor != 1 else set()
     seen: set[nn.Parameter] = set()
     for module in model.modules():
+        factor = schedule.backbone_factor if module in apart else 1.0
         for parameter in module.parameters(recurse=False):
             if parameter.requires_grad and parameter not in seen:
                 seen.add(parameter)
-                groups[isinstance(module, NORMS)].append(parameter)
+                groups.setdefault((isinstance(module, NORMS), factor), []).append(parameter)
     decay = {False: schedule.weight_decay, True: schedule.norm_weight_decay}
-    found = [{"params": group, "weight_decay": decay[norm]} for norm, group in groups.items() if group]
+    order = sorted(groups, key=lambda key: (key[0], -key[1]))
+    found = [{"params": groups[key], "weight_decay": decay[key[0]], "factor": key[1]} for key in order]
     if not found:
         raise ValueError("the model has no parameter with requires_grad; nothing can be trained")
     return found

@@ -148,7 +148,7 @@ def train(
         try:
             for iteration in range(start, stop):
                 for group in optimiser.param_groups:
-                    group["lr"] = learning_rate(schedule, iteration, total)
+                    group["lr"] = group["factor"] * learning_rate(schedule, iteration, total)
 
                 step_ids: list[int] = []
                 for number in range(parts):

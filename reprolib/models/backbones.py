@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from pathlib import Path
@@ -81,6 +82,18 @@ def build_backbone(name: str, *, scale: Scale, dialect: str, stride_in_1x1: bool
     if not name.startswith("hrnet"):
         _freeze_stages(body, count=scale.frozen_stages, name=timm_name)
     return Backbone(body, channels=body.feature_info.channels())
+
+
+def fixed_norm_backbone(name: str, *, scale: Scale) -> Backbone:
+    """A backbone that trains whole but, where `scale.norm` is `published`, for its batch norms, affine included.
+
+    As transformers are published; the affine counts as parameters nevertheless.
+    """
+    backbone = build_backbone(name, scale=dataclasses.replace(scale, frozen_stages=0), dialect="mm")
+    for module in backbone.modules():
+        if isinstance(module, EvalBatchNorm):
+            module.requires_grad_(False)
+    return backbone
 
 
 def _create(name: str, *, pretrained: bool, zero_init_last: bool) -> nn.Module:

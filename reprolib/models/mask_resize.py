@@ -82,6 +82,13 @@ def sample_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.lerp(upper, lower, down[:, None])
 
 
+def masks_in_batch(masks: Tensor, inside: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """masks [G,H,W] of an image -> bool [G,*size], resized to `inside`, (height, width), and padded as the batch is."""
+    resized = torch.zeros((len(masks), *size), dtype=torch.bool, device=masks.device)
+    resized[:, : inside[0], : inside[1]] = sample_masks(masks, inside) >= 0.5
+    return resized
+
+
 class _Axis(NamedTuple):
     """Interpolation along one axis as a matrix; each new pixel reads the old ones from `first` up to `last`."""
 

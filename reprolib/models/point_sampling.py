@@ -18,8 +18,12 @@ from reprolib.models.on_device import numbers_like
 
 def regular_grid(side: int, *, device: torch.device | None = None) -> Tensor:
     """[side * side, 2]: the centres of side x side cells of the unit square, row by row."""
-    centres = (torch.arange(side, device=device) + 0.5) / side
-    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    return map_points((side, side), device=device)
+
+
+def map_points(size: tuple[int, int], *, device: torch.device | None = None) -> Tensor:
+    """[height * width, 2]: the centres of the pixels of a map of (height, width), row by row, in units of the map."""
+    y, x = torch.meshgrid(*((torch.arange(side, device=device) + 0.5) / side for side in size), indexing="ij")
     return torch.stack([x, y], dim=-1).flatten(0, 1)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reprolib.models.mask_resize import sample_masks
+from reprolib.models.mask_resize import masks_in_batch
 from reprolib.models.on_device import numbers_like
 from reprolib.models.solov2_levels import Level
 
@@ -87,8 +87,7 @@ def instance_targets(
     centres = mass_centres(masks) / numbers_like([x, y], boxes)
     padded = 4 * mask_size[0], 4 * mask_size[1]
     inside = round(image_size[0] / 4), round(image_size[1] / 4)
-    resized = torch.zeros((len(masks), *mask_size), dtype=torch.bool, device=masks.device)
-    resized[:, : inside[0], : inside[1]] = sample_masks(masks, inside) >= 0.5
+    resized = masks_in_batch(masks, inside, mask_size)
     seen = [centre_cells(boxes, centres, level, size=padded).flatten(1) for level in levels]
     return Wanted(candidates=torch.cat(seen, dim=1), labels=target["labels"], masks=resized)
 

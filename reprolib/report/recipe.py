@@ -113,7 +113,7 @@ def _texts(
         "data": "",
         "total batch": f"{recipe['batch_size']} images",
         "images seen": seen,
-        "learning rate": f"{recipe['lr']:g}",
+        "learning rate": f"{recipe['lr']:g}" + _backbone_rate(recipe),
         "learning rate per 16 images": f"{recipe['lr'] * 16 / recipe['batch_size']:.3g}",
         "optimiser": _optimiser(recipe),
         "schedule": _schedule(recipe),
@@ -140,6 +140,11 @@ def _optimiser(recipe: Mapping) -> str:
     text = "AdamW" if recipe["optimizer"] == "adamw" else f"SGD, momentum {recipe['momentum']:g}"
     text += f", weight decay {recipe['weight_decay']:g}"
     return text + (f", gradients clipped at {recipe['clip_norm']:g}" if recipe["clip_norm"] else "")
+
+
+def _backbone_rate(recipe: Mapping) -> str:
+    factor = recipe.get("backbone_factor", 1)  # records from before there was one
+    return "" if factor == 1 else f", backbone × {factor:g}"
 
 
 def _schedule(recipe: Mapping) -> str:

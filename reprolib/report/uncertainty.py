@@ -220,40 +220,15 @@ def holm(p_values: Sequence[float], *, level: float = LEVEL) -> tuple[list[float
 
 def t_quantile(level: float, freedom: float) -> float:
     """The t that Student's distribution stays within, to both sides, with probability `level`."""
+    from scipy.special import stdtrit
+
     if math.isinf(freedom):
         return statistics.NormalDist().inv_cdf(0.5 + level / 2)
-    low, high = 0.0, 1.0
-    while t_tails(high, freedom) > 1 - level:
-        low, high = high, 2 * high
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_tails(middle, freedom) > 1 - level else (low, middle)
-    return (low + high) / 2
+    return float(stdtrit(freedom, 0.5 + level / 2))
 
 
 def t_tails(t: float, freedom: float) -> float:
     """The probability that Student's t is beyond +-t; freedom is positive and may be broken."""
-    if math.isinf(freedom):
-        return math.erfc(t / math.sqrt(2))
-    return _incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
+    from scipy.special import stdtr
 
-
-def _incomplete_beta(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function I_x(a, b) by its continued fraction (DLMF 8.17.22)."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # where the fraction converges fast
-        return 1 - _incomplete_beta(1 - x, b, a)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
-    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
-    fraction = d
-    for m in range(1, 1000):  # modified Lentz, two terms of the fraction at a time
-        for term in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d, c = 1 / (1 + term * d), 1 + term / c
-            fraction *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return front * fraction
+    return math.erfc(t / math.sqrt(2)) if math.isinf(freedom) else float(2 * stdtr(freedom, -abs(t)))

@@ -42,6 +42,16 @@ def test_a_shared_parameter_is_stepped_once():
     assert len(group["params"]) == 1
 
 
+def test_a_backbone_may_learn_more_slowly():
+    model = nn.ModuleDict({"head": nn.Linear(2, 2), "norm": nn.LayerNorm(2), "backbone": nn.Linear(2, 2)})
+    model.backbone = model["backbone"]
+    groups = parameter_groups(model, Schedule(backbone_factor=0.1))
+    assert [group["factor"] for group in groups] == [1, 0.1, 1]
+    assert [group["weight_decay"] for group in groups] == [1e-4, 1e-4, 0]
+    assert {id(p) for p in groups[1]["params"]} == {id(p) for p in model.backbone.parameters()}
+    assert [group["factor"] for group in parameter_groups(model, SCHEDULE)] == [1, 1]
+
+
 @pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
 def test_the_named_optimiser_is_built(name, kind):
     optimiser = build_optimiser(nn.Linear(2, 2), Schedule(optimizer=name, momentum=0.8))

@@ -31,6 +31,7 @@ class System:
     training_only: frozenset[str] = frozenset()
     side: int = 64
     boxes_of_masks: bool = False
+    queries: bool = False
 
 
 ALL = (
@@ -71,6 +72,34 @@ ALL = (
             side=128,
         )
         for form, nms in (("mmdetection", "fast"), ("paper", "fast"), ("mmdetection", "standard"))
+    ),
+    System(
+        id="maskformer",
+        module=f"{SYSTEMS}.maskformer",
+        switches={"dropout": 0.0},  # with it four images take many times as long to learn
+        one_stage=True,
+        boxes_of_masks=True,
+        queries=True,
+    ),
+    System(id="mask2former", module=f"{SYSTEMS}.mask2former", one_stage=True, boxes_of_masks=True, queries=True),
+    System(id="knet", module=f"{SYSTEMS}.knet", one_stage=True, boxes_of_masks=True, queries=True),
+    System(
+        id="queryinst",
+        module=f"{SYSTEMS}.queryinst",
+        switches={"queries": 14},  # of the test's 20 no untrained one's box would lie inside the image
+        one_stage=True,
+        queries=True,
+        training_only=frozenset(
+            f"head.mask_heads.{stage}.{name}"  # inference has masks of the last stage
+            for stage in range(5)
+            for name in (
+                *(f"interaction.{part}" for part in ("weights", "first_norm", "second_norm")),
+                *(f"convs.{conv}.{part}" for conv in range(4) for part in (0, 1)),
+                "upsample",
+                "predictor",
+            )
+        ),
+        side=128,  # the whole image is read from P5
     ),
     System(
         id="iemask_rcnn",

@@ -131,6 +131,7 @@ def test_audit_has_a_section_per_paper():
 
 # Rows whose run goes by another name than the printed one; a footnote of the table says why.
 OTHER_SYSTEM = {("insight_any_instance-5", 6): "Cascade Mask R-CNN", ("seanet-6", 2): "HTC"}
+OTHER_SYSTEM |= {("location_attention-2", 7): "Mask2Former"}
 # How SEANet's components and designs are printed, and on which framework: "SEANet (Mask R-CNN)".
 COMPONENTS = {"FCBoxHead+B-IoU": "biou", "L_edge": "edge", "PAreaLoss": "parea"}
 DESIGNS = {"fuse=sum": {}, "fuse=concat": {"edge_fuse": "concat"}, "BoxPrompt": {}}  # the last is the evaluation's
