@@ -50,6 +50,8 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = Fal
     clock, changed, seconds = Clock(), [], 0.0
     with warm_kernels() if jobs > 1 and _on_cpu() else contextlib.nullcontext():
         with clock.phase("data and plan"):
+            if jobs > 1:
+                _spread([f"data@{name}" for name in profile.data], jobs=jobs)
             dvc("repro", "plan")
         with clock.phase("runs"):
             if runs:
@@ -70,7 +72,7 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = Fal
                 with clock.phase("tables"):
                     _spread([f"tables@{name}" for name in profile.tables], jobs=jobs)
                 with clock.phase("papers"):
-                    _spread([f"papers@{name}" for name in profile.papers], jobs=jobs)
+                    _spread([*(f"papers@{name}" for name in profile.papers), "audit"], jobs=jobs)
             with clock.phase("report" if jobs > 1 else "tables, papers and report"):
                 dvc("repro")
     result = breakdown(profile, clock, runs=changed, seconds=seconds, jobs=jobs)
