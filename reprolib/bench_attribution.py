@@ -18,7 +18,7 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
+from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.roi_heads import RoIHeads as TheirRoIHeads
 from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image, project_masks_on_boxes
 from torchvision.ops import FrozenBatchNorm2d, roi_align
@@ -103,7 +103,8 @@ def _decode_every_anchor(
     self: RegionProposals, logits: Tensor, deltas: Tensor, anchors: Tensor, per_level: list[int], image_sizes: list
 ) -> tuple[list[Tensor], list[Tensor]]:
     images = len(logits)
-    proposals = self.box_coder.decode(deltas.reshape(-1, 4), [anchors] * images).view(images, -1, 4)
+    coder = BoxCoder(self.box_coder.weights)
+    proposals = coder.decode(deltas.reshape(-1, 4), [anchors] * images).view(images, -1, 4)
     return self.filter_proposals(proposals, logits, image_sizes, per_level)[0], []
 
 
@@ -111,7 +112,7 @@ def _encode_every_anchor(
     self: RegionProposals, logits: Tensor, deltas: Tensor, anchors: list[Tensor], targets: list[dict]
 ) -> dict[str, Tensor]:
     labels, matched = self.assign_targets_to_anchors(anchors, targets)
-    wanted = self.box_coder.encode(matched, anchors)
+    wanted = BoxCoder(self.box_coder.weights).encode(matched, anchors)
     objectness, boxes = self.compute_loss(logits.reshape(-1, 1), deltas.reshape(-1, 4), labels, wanted)
     return {"loss_objectness": objectness, "loss_rpn_box_reg": boxes}
 
@@ -121,7 +122,7 @@ def _decode_every_class(
 ) -> list[dict[str, Tensor]]:
     logits, deltas = self.box_stage(self.box_pooler(features, proposals))
     settings = SimpleNamespace(
-        box_coder=self.box_stage.box_coder,
+        box_coder=BoxCoder(self.box_stage.box_coder.weights),
         score_thresh=self.rule.score_threshold,
         nms_thresh=self.rule.nms_threshold,
         detections_per_img=self.rule.detections,
@@ -225,7 +226,7 @@ def differences(work: Work, task: str, without: Mapping[str, Sequence[str]]) -> 
     that differ in number or class, else `boxes` in px, `scores`, and `pixels` of all masks, cut at 0.5.
     """
     outputs = {}
-    with patch.object(BalancedPositiveNegativeSampler, "__call__", _first):
+    with patch.object(torch, "randperm", _in_order):
         for name, pieces in without.items():
             with reverted(pieces, work), torch.no_grad():
                 call = work.losses if task == TRAINING else work.inference
@@ -264,15 +265,9 @@ def _cut(masks: Tensor) -> Tensor:
     return masks if masks.dtype == torch.bool else masks > 0.5
 
 
-def _first(sampler: BalancedPositiveNegativeSampler, labels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """The first boxes in place of a random draw, which another order of the same draws would change."""
-    positive, negative = [], []
-    for label in labels:
-        most = int(sampler.batch_size_per_image * sampler.positive_fraction)
-        positive.append((label >= 1) & ((label >= 1).cumsum(0) <= most))
-        left = sampler.batch_size_per_image - int(positive[-1].sum())
-        negative.append((label == 0) & ((label == 0).cumsum(0) <= left))
-    return [mask.to(torch.uint8) for mask in positive], [mask.to(torch.uint8) for mask in negative]
+def _in_order(count: int, *, device: torch.device) -> Tensor:
+    """In place of a random order, from which both sample: another order of the same draws would change the boxes."""
+    return torch.arange(count, device=device)
 
 
 def text(result: dict) -> str:

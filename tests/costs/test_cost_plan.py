@@ -72,7 +72,7 @@ def test_a_measured_run_is_its_own_record(half_measured):
         record = kept[cost.run.id]
         assert cost.done and cost.trained == record["training"]["images_seen"]
         assert cost.train_hours * 3600 == pytest.approx(record["training"]["seconds_total"])
-        assert cost.evaluated == record["data"]["images"] == 80
+        assert cost.evaluated == record["data"]["images"] == cost.run.dataset_options["val"]
 
 
 def test_experiments_that_tables_share_are_in_the_total_once(half_measured):
