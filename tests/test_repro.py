@@ -48,12 +48,15 @@ def test_jobs_follow_cores_and_threads(monkeypatch, cores, threads, jobs):
     assert repro.default_jobs(dataclasses.replace(profile, schedules={"default": schedule})) == jobs
 
 
-def test_a_table_without_runs_starts_none(monkeypatch):
+def test_a_table_without_runs_starts_none(monkeypatch, tmp_path):
     """`dvc repro` without a target would run the whole pipeline."""
-    called = []
-    monkeypatch.setattr(repro, "dvc", lambda *arguments, captured=False: called.append(arguments) or "{}")
     profile = load_profile("demo", path=ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    called, started = [], []
+    monkeypatch.setattr(repro, "dvc", lambda *arguments, captured=False: called.append(arguments) or "{}")
+    monkeypatch.setattr(repro, "_one", lambda name, commands: started.append(name) or (0, 1.0))
     repro.repro(profile, tables=["mai_se_net-2"], jobs=2)
+    assert set(started) <= {f"data@{name}" for name in profile.data}
     assert called == [("repro", "plan"), ("repro", "--single-item", "tables@mai_se_net-2")]
 
 
