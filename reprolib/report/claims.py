@@ -18,7 +18,7 @@ from reprolib.papers.claims import Claim as Statement
 from reprolib.papers.claims import Place, load_claims
 from reprolib.report.joined import JoinedCell, JoinedRow
 from reprolib.report.judged import COUNT_TOLERANCE
-from reprolib.report.tables import read_table
+from reprolib.report.tables import join_tables
 from reprolib.report.uncertainty import IMAGES_ONLY, Estimate, Interval, estimate_gain, holm, paired
 from reprolib.report.verdict import NOT_COMPARABLE, NOT_RUN, REPORTED_ONLY, Case, verdict
 
@@ -66,12 +66,8 @@ def claims(profile_name: str | None = None, *, paper: str = "", params: str | Pa
     Raises as `tables.render`.
     """
     found = [statement for statement in load_claims() if paper in ("", statement.paper)]
-    joined = {
-        name: read_table(name, profile_name, params=params)[0]
-        for name, table in catalog.all_tables().items()
-        if paper in ("", table.paper)
-    }
-    return join_claims(found, joined)
+    tables = [table for table in catalog.all_tables().values() if paper in ("", table.paper)]
+    return join_claims(found, join_tables(tables, profile_name, params=params).rows)
 
 
 def join_claims(found: Sequence[Statement], tables: Mapping[str, Sequence[JoinedRow]]) -> list[Claim]:

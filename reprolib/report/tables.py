@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from reprolib.evaluation.record import read_records
 from reprolib.experiment import Table
@@ -43,15 +45,33 @@ def read_table(
 ) -> tuple[list[JoinedRow], Profile, Sheet]:
     """Join a table with a profile's records and reports: its rows, the profile, and the sheet that `render` writes."""
     table = _table(table_id)
+    joined = join_tables([table], profile_name, params=params)
+    rows, profile = joined.rows[table.id], joined.profile
+    return rows, profile, lay_out(table, rows, profile, recipes(rows, profile, joined.paper))
+
+
+class Joined(NamedTuple):
+    """Tables joined with a profile's records. paper: the profile that holds the published recipes."""
+
+    profile: Profile
+    paper: Profile
+    records: Mapping[str, Mapping]  # by run id, all there are
+    rows: Mapping[str, list[JoinedRow]]  # by table id
+
+
+def join_tables(
+    tables: Sequence[Table], profile_name: str | None = None, *, params: str | Path = "params.yaml"
+) -> Joined:
+    """Join tables with a profile's records and reports, which are read once. Raises as `render`."""
     profile = load_profile(profile_name, path=params)
     # The published recipes are those of the profile `paper`; one place for them.
     paper = profile if profile.name == "paper" else load_profile("paper", path=params)
     results = Path(params).parent / profile.results
     records, reports = read_records(results / "records"), read_reports(results / "data")
-    shown = {row.experiment.id for row in table.rows if row.experiment}
+    shown = {row.experiment.id for table in tables for row in table.rows if row.experiment}
     draws = read_draws(results, [record for record in records.values() if record["experiment"] in shown])
-    rows = join(table, records, profile, paper=paper, reports=reports, draws=draws)
-    return rows, profile, lay_out(table, rows, profile, recipes(rows, profile, paper))
+    rows = {table.id: join(table, records, profile, paper=paper, reports=reports, draws=draws) for table in tables}
+    return Joined(profile, paper, records, rows)
 
 
 def _table(table_id: str) -> Table:

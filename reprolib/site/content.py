@@ -12,18 +12,15 @@ from pathlib import Path
 
 from reprolib.audit.finding import Finding
 from reprolib.audit.run import Checked, audit, in_order
-from reprolib.evaluation.record import read_records
 from reprolib.experiment import Table
 from reprolib.papers import catalog
 from reprolib.papers.claims import load_claims
-from reprolib.params import Profile, load_profile
+from reprolib.params import Profile
 from reprolib.report.claims import Claim, join_claims
-from reprolib.report.described import read_reports
-from reprolib.report.draws import read_draws
-from reprolib.report.join import join
 from reprolib.report.joined import JoinedCell, JoinedRow
 from reprolib.report.layout import Sheet, lay_out
 from reprolib.report.recipe import Recipe, recipes
+from reprolib.report.tables import join_tables
 
 # What a publication prints per image, as images per second.
 _RATE = {"fps": lambda value: value, "time_ms": lambda value: 1000 / value}
@@ -127,14 +124,12 @@ def gather(profile_name: str | None = None, *, params: str | Path = "params.yaml
 
     Raises ParamsError for an unknown profile, RecordError for a record that cannot be read.
     """
-    profile = load_profile(profile_name, path=params)
-    paper = profile if profile.name == "paper" else load_profile("paper", path=params)
+    printed = catalog.all_tables()
+    profile, paper, records, joined = join_tables(list(printed.values()), profile_name, params=params)
     results = (Path(params).parent / profile.results).absolute()
-    records, reports = read_records(results / "records"), read_reports(results / "data")
-    draws = read_draws(results, records.values())
     tables = {}
-    for name, table in catalog.all_tables().items():
-        rows = join(table, records, profile, paper=paper, reports=reports, draws=draws)
+    for name, table in printed.items():
+        rows = joined[name]
         found = recipes(rows, profile, paper)
         tables[name] = TableContent(
             table=table, rows=rows, sheet=lay_out(table, rows, profile, found), recipes=tuple(found)
@@ -145,7 +140,7 @@ def gather(profile_name: str | None = None, *, params: str | Path = "params.yaml
         tables=tables,
         systems=_systems(list(tables.values())),
         records=records,
-        claims=join_claims(load_claims(), {name: content.rows for name, content in tables.items()}),
+        claims=join_claims(load_claims(), joined),
         checks=audit(),
     )
 
