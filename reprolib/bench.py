@@ -187,6 +187,12 @@ def peak_of(task: Callable[[Name], object], name: Name, *, device: str) -> float
     return (torch.cuda.max_memory_allocated(device) - before) / 2**20
 
 
+def check_rounds(rounds: int, tasks: Sequence[str]) -> None:
+    """Raise ValueError unless there is a round to time, and each task is one of `TASKS`."""
+    if rounds < 1 or not tasks or set(tasks) - set(TASKS):
+        raise ValueError(f"rounds start at 1 and tasks are of {', '.join(TASKS)}, not {rounds=}, {tasks=}")
+
+
 def alternate(
     task: Callable[[Name], object], names: Sequence[Name], *, rounds: int, device: str
 ) -> dict[Name, list[float]]:

@@ -23,7 +23,7 @@ from torchvision.models.detection.roi_heads import RoIHeads as TheirRoIHeads
 from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image, project_masks_on_boxes
 from torchvision.ops import FrozenBatchNorm2d, roi_align
 
-from reprolib.bench import OURS, TASKS, THEIRS, Work, alternate, header, plain_sgd, prepare_work
+from reprolib.bench import OURS, TASKS, THEIRS, Work, alternate, check_rounds, header, plain_sgd, prepare_work
 from reprolib.models import input_transform, mask_branch, roi_pooler, two_stage
 from reprolib.models.backbones import FrozenNorm
 from reprolib.models.mask_branch import MaskBranch
@@ -186,8 +186,7 @@ def run_attribution(
     Returns by task `seconds` (medians), `ratios` (time to ours, within a round: median, least and most) and
     `differences` of what comes out from ours, see `differences`; and the conditions. Raises ValueError.
     """
-    if rounds < 1 or not tasks or set(tasks) - set(BOTH):
-        raise ValueError(f"rounds start at 1 and tasks are of {', '.join(BOTH)}, not {rounds=}, {tasks=}")
+    check_rounds(rounds, tasks)
     work = prepare_work(
         device=device,
         precision=precision,

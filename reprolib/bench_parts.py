@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torchvision.models.detection import roi_heads as their_roi_heads
 
-from reprolib.bench import OURS, TASKS, THEIRS, Work, alternate, header, prepare_work
+from reprolib.bench import OURS, TASKS, THEIRS, Work, alternate, check_rounds, header, prepare_work
 from reprolib.engine.devices import synchronise
 from reprolib.models import two_stage
 
@@ -46,8 +46,7 @@ def run_parts(
 
     For the arguments see `reprolib.bench.prepare_work`. Raises ValueError.
     """
-    if rounds < 1 or not tasks or set(tasks) - set(TASKS):
-        raise ValueError(f"rounds start at 1 and tasks are of {', '.join(TASKS)}, not {rounds=}, {tasks=}")
+    check_rounds(rounds, tasks)
     work = prepare_work(
         device=device,
         precision=precision,
