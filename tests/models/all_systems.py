@@ -58,6 +58,9 @@ ALL = (
         training_only=frozenset(f"roi_heads.mask_branch.head.boundary_{part}" for part in ("upsample", "predictor")),
     ),
     System(id="dct_mask", module=f"{SYSTEMS}.dct_mask"),
+    System(id="fl_cse_roie", module=f"{SYSTEMS}.fl_cse_roie"),
+    System(id="cse_mask_rcnn", module=f"{SYSTEMS}.cse_mask_rcnn"),
+    System(id="emin", module=f"{SYSTEMS}.emin"),
     System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True, boxes_of_masks=True),
     System(
         id="solov2-light",
