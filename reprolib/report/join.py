@@ -137,7 +137,7 @@ def _join_cell(
         interval_source=found.source if found else "",
         measured=measured,
         noise=noise,
-        assumed=bool(row.experiment and inferred(row.experiment.system)),
+        assumed=bool(row.experiment and inferred(cell.method, row.experiment.system)),
     )
 
 

@@ -167,7 +167,7 @@ def _line(
     marks = (notes.number(f"Not printed in the publication. {row.head.note}"),) if row.extra else ()
     if row.head.confidence != "certain":
         marks += (notes.number(f"{row.head.confidence.capitalize()}: {row.head.note}."),)
-    if assumed := inferred(row.experiment.system if row.experiment else row.head.method):
+    if assumed := inferred(row.head.method, *([row.experiment.system] if row.experiment else [])):
         marks += (notes.number(f"{assumed}."),)
     for (table, number, metric), text in audit.items():
         if (table, metric) == (row.head.table, None) and number in (row.number, None):

@@ -52,6 +52,15 @@ ALL = (
     System(id="sa_rcnn", module=f"{SYSTEMS}.sa_rcnn"),
     System(id="pointrend", module=f"{SYSTEMS}.pointrend"),
     System(id="pointrend-mm", module=f"{SYSTEMS}.pointrend", switches={"dialect": "mm"}),
+    System(
+        id="bmask_rcnn",
+        module=f"{SYSTEMS}.bmask_rcnn",
+        training_only=frozenset(f"roi_heads.mask_branch.head.boundary_{part}" for part in ("upsample", "predictor")),
+    ),
+    System(id="dct_mask", module=f"{SYSTEMS}.dct_mask"),
+    System(id="fl_cse_roie", module=f"{SYSTEMS}.fl_cse_roie"),
+    System(id="cse_mask_rcnn", module=f"{SYSTEMS}.cse_mask_rcnn"),
+    System(id="emin", module=f"{SYSTEMS}.emin"),
     System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True, boxes_of_masks=True),
     System(
         id="solov2-light",

@@ -238,6 +238,16 @@ def test_an_inferred_design_has_a_footnote(root):
     assert not others[0][0].notes
 
 
+def test_a_row_printed_as_an_inferred_system_has_its_footnote_whatever_ran(root):
+    """EMIN is shown by a run of MAI-SE-Net, which is inferred in no other row."""
+    _, _, sheet = read_table("insight_any_instance-7", "demo", params=root / "params.yaml")
+    lines = {line[0].text: line for line in sheet.body}
+    footnotes = {row: [sheet.notes[number - 1] for number in line[0].notes] for row, line in lines.items()}
+    assert lines["9"][1].text.startswith("EMIN") and lines["4"][1].text.startswith("MAI-SE-Net")
+    inferred = {row for row, notes in footnotes.items() if any(note.startswith("Design inferred") for note in notes)}
+    assert inferred == {"2", "8", "9", "12"}
+
+
 def test_a_row_that_describes_data_shows_what_the_report_says(root):
     name = "foreground_ratio_share"
     shares = {"[0.0,0.1)": 50.0, "[0.1,0.2)": 24.6789, "[0.2,1.0]": 25.3211}
