@@ -62,7 +62,9 @@ ALL = (
             for name in ("semantic", "mask_branch.boundary.upsample", "mask_branch.boundary.predictor")
         ),
     ),
+    System(id="mnc", module=f"{SYSTEMS}.mnc"),
     System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True, boxes_of_masks=True),
+    System(id="fcis", module=f"{SYSTEMS}.fcis", one_stage=True, boxes_of_masks=True, queries=True),
     System(
         id="solov2-light",
         module=f"{SYSTEMS}.solov2",
