@@ -87,7 +87,7 @@ class FCISHead(nn.Module):
         for layer in (self.scores, self.deltas):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
-        self.pooler = PositionSensitivePooler(stride=16, sampling=2)
+        self.pooler = PositionSensitivePooler(stride=16, sampling=1)
         self.matcher = RoISampler(iou=0.5, batch=sampled)
 
     def forward(self, features: list[Tensor]) -> Predictions:
@@ -96,9 +96,10 @@ class FCISHead(nn.Module):
 
     def pool(self, predictions: Predictions, boxes: list[Tensor]) -> Pooled:
         """What boxes [N,4] px per image see, all images' joined."""
-        inside, outside = self.pooler(predictions.scores, boxes).float().chunk(2, dim=1)
-        deltas = self.pooler(predictions.deltas, boxes).float().mean((2, 3))
-        return Pooled(inside, outside, deltas[:, 4:])
+        maps = torch.cat([one.unflatten(1, (GROUPS**2, -1)) for one in predictions[1:]], dim=2).flatten(1, 2)
+        found = self.pooler(maps, boxes).float()
+        inside, outside = found[:, :-8].chunk(2, dim=1)
+        return Pooled(inside, outside, found[:, -4:].mean((2, 3)))
 
     def losses(self, predictions: Predictions, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
         """Of the proposals; loss_classifier, loss_mask and loss_box_reg of the boxes with the largest sum of the three.
