@@ -59,10 +59,13 @@ class Backbone(nn.Module):
         return self.body(x)
 
 
-def build_backbone(name: str, *, scale: Scale, dialect: str, stride_in_1x1: bool = False) -> Backbone:
+def build_backbone(
+    name: str, *, scale: Scale, dialect: str, stride_in_1x1: bool = False, dilated_c5: bool = False
+) -> Backbone:
     """The published backbone `name`, or the thin one that `scale.backbones` puts in its place.
 
     stride_in_1x1: bottlenecks down-sample in their first 1x1 convolution (the original MSRA layout), not the 3x3.
+    dilated_c5: C5 stays at stride 16, its 3x3 convolutions are dilated instead; of the ResNet family alone.
     `scale.frozen_stages` holds for the ResNet family: a published HRNet, or its stand-in, trains whole, as in
     mmdetection. On the meta device no weights are loaded. Raises WeightsError when pretrained weights are wanted
     and cannot be had, ValueError for a norm or a backbone that is not known.
@@ -73,7 +76,7 @@ def build_backbone(name: str, *, scale: Scale, dialect: str, stride_in_1x1: bool
     if not timm.is_model(timm_name.split(".")[0]):
         mend = f"`scale.backbones.{name}` in params.yaml" if name in scale.backbones else "the experiment's backbone"
         raise ValueError(f"timm has no backbone {timm_name!r}; change {mend}")
-    body = _create(timm_name, pretrained=scale.pretrained, zero_init_last=scale.norm == "batch")
+    body = _create(timm_name, pretrained=scale.pretrained, zero_init_last=scale.norm == "batch", dilated_c5=dilated_c5)
     if scale.pretrained and bundle.unit_std:
         _accept_unscaled_bgr(body)
     if stride_in_1x1:
@@ -96,7 +99,7 @@ def fixed_norm_backbone(name: str, *, scale: Scale) -> Backbone:
     return backbone
 
 
-def _create(name: str, *, pretrained: bool, zero_init_last: bool) -> nn.Module:
+def _create(name: str, *, pretrained: bool, zero_init_last: bool, dilated_c5: bool) -> nn.Module:
     options = {"features_only": True, "out_indices": (1, 2, 3, 4)}
     family = timm.models.model_entrypoint(name.split(".")[0]).__module__
     if family == "timm.models.resnet":
@@ -105,6 +108,8 @@ def _create(name: str, *, pretrained: bool, zero_init_last: bool) -> nn.Module:
     if family == "timm.models.hrnet":
         # The four branches themselves; timm's default widens them by bottlenecks of the classification head.
         options["feature_location"] = ""
+    if dilated_c5:
+        options["output_stride"] = 16
     on_meta = torch.empty(()).is_meta
     if not pretrained or on_meta:
         return timm.create_model(name, pretrained=False, **options)

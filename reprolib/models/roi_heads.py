@@ -8,7 +8,7 @@ from reprolib.models.box_stage import BoxStage, plain_box_stage
 from reprolib.models.detections import DetectionRule, detect, detection_rule
 from reprolib.models.mask_branch import MaskBranch, plain_mask_branch
 from reprolib.models.roi_pooler import roi_pooler
-from reprolib.models.samples import RoISampler
+from reprolib.models.samples import RoISampler, Samples
 from reprolib.params import Scale
 
 
@@ -43,22 +43,29 @@ class RoIHeads(nn.Module):
         targets: list[dict],
     ) -> dict[str, Tensor]:
         """The losses of boxes and masks."""
+        context, losses = self.prepare(features, image_sizes, targets)
         samples = self.sampler(proposals, targets)
         logits, deltas = self.box_stage(self.box_pooler(features, samples.boxes))
-        losses = self.box_stage.losses(logits, deltas, samples, targets)
+        losses |= self.box_stage.losses(logits, deltas, samples, targets)
         if self.mask_on_predicted_boxes:
             moved = self.box_stage.refine(samples.boxes, deltas, image_sizes, samples.labels)
             samples = samples.with_boxes(moved)
-        return losses | self.mask_branch.losses(features, samples.positives(), targets)
+        return losses | self.mask_losses(features, context, samples.positives(), targets)
+
+    def mask_losses(
+        self, features: list[Tensor], context: object, positives: Samples, targets: list[dict]
+    ) -> dict[str, Tensor]:
+        """The mask branch's; a subclass may let it read what `prepare` gave."""
+        return self.mask_branch.losses(features, positives, targets)
 
     def prepare(
         self, features: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[dict] | None
-    ) -> tuple[None, dict[str, Tensor]]:
+    ) -> tuple[object, dict[str, Tensor]]:
         """What all boxes share beside the pyramid, and its losses: nothing here, see `CascadeHeads`."""
         return None, {}
 
     def box_inference(
-        self, features: list[Tensor], context: None, proposals: list[Tensor], image_sizes: list[tuple[int, int]]
+        self, features: list[Tensor], context: object, proposals: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> list[dict[str, Tensor]]:
         """Detections without masks: per image boxes [N,4] in batch pixels, labels [N] and scores [N]."""
         logits, deltas = self.box_stage(self.box_pooler(features, proposals))
@@ -66,12 +73,12 @@ class RoIHeads(nn.Module):
         parts = zip(logits.softmax(-1).split(counts), deltas.split(counts), proposals, image_sizes, strict=True)
         return [self._detect(*part) for part in parts]
 
-    def class_scores(self, features: list[Tensor], context: None, boxes: list[Tensor]) -> Tensor:
+    def class_scores(self, features: list[Tensor], context: object, boxes: list[Tensor]) -> Tensor:
         """Of boxes [N,4] per image as they are: [sum of N,1+K], background first."""
         return self.box_stage(self.box_pooler(features, boxes))[0].softmax(-1)
 
     def mask_inference(
-        self, features: list[Tensor], context: None, found: list[dict[str, Tensor]]
+        self, features: list[Tensor], context: object, found: list[dict[str, Tensor]]
     ) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,o,o], probabilities of their class."""
         return self.mask_branch.inference(features, found)

@@ -60,10 +60,13 @@ class Samples(NamedTuple):
 
 
 class RoISampler:
-    """Matches boxes with instances at one IoU and draws a batch of `batch` per image, a quarter positive."""
+    """Matches boxes with instances at one IoU and draws a batch of `batch` per image.
 
-    def __init__(self, *, iou: float, batch: int) -> None:
-        self.iou, self.batch = iou, batch
+    positive: share of the batch that is positive, at most.
+    """
+
+    def __init__(self, *, iou: float, batch: int, positive: float = 0.25) -> None:
+        self.iou, self.batch, self.positive = iou, batch, positive
         self.matcher = Matcher(iou, iou, allow_low_quality_matches=False)
 
     @torch.no_grad()
@@ -75,7 +78,7 @@ class RoISampler:
             torch.arange(len(all_boxes), device=all_boxes.device) >= len(boxes)
             for all_boxes, boxes in zip(samples.boxes, proposals, strict=True)
         ]
-        drawn = draw(samples.labels, batch=self.batch, positive=0.25)
+        drawn = draw(samples.labels, batch=self.batch, positive=self.positive)
         chosen = [torch.cat(rows).sort().values for rows in drawn]
         positive = [torch.searchsorted(rows, found) for rows, (found, _) in zip(chosen, drawn, strict=True)]
         return samples._replace(given=given).select(chosen, positive=positive)

@@ -17,13 +17,13 @@ HEADS = 8
 class Attention(nn.Module):
     """Multi-head attention: query [B,Q,C], key and value [B,S,C] -> [B,Q,C].
 
-    One matrix projects all three, its initial values drawn for it as a whole. allowed: bool, broadcasts to
-    [B,heads,Q,S]; True where a query may look. A query that may look nowhere gives NaN.
+    One matrix projects all three, its initial values drawn for it as a whole. heads: fewer where the width asks for it.
+    allowed: bool, broadcasts to [B,heads,Q,S]; True where a query may look. A query that may look nowhere gives NaN.
     """
 
-    def __init__(self, channels: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, channels: int, *, dropout: float = 0.0, heads: int = HEADS) -> None:
         super().__init__()
-        self.heads, self.dropout = heads_of(channels), dropout
+        self.heads, self.dropout = heads_of(channels, heads), dropout
         self.weight = nn.Parameter(torch.empty(3 * channels, channels))
         self.bias = nn.Parameter(torch.zeros(3 * channels))
         self.output = nn.Linear(channels, channels)
@@ -42,9 +42,9 @@ class Attention(nn.Module):
 class AttentionBlock(nn.Module):
     """LayerNorm(x + attention): x [B,Q,C] looks at itself or, where it is given, at a memory [B,S,C]."""
 
-    def __init__(self, channels: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, channels: int, *, dropout: float = 0.0, heads: int = HEADS) -> None:
         super().__init__()
-        self.attention = Attention(channels, dropout=dropout)
+        self.attention = Attention(channels, dropout=dropout, heads=heads)
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(channels)
 
@@ -117,9 +117,9 @@ def placed(x: Tensor, position: Tensor | None) -> Tensor:
     return x if position is None else x + position
 
 
-def heads_of(channels: int) -> int:
-    """8, or as many as divide a thin profile's width."""
-    return math.gcd(HEADS, channels)
+def heads_of(channels: int, heads: int = HEADS) -> int:
+    """`heads`, or as many as divide a thin profile's width."""
+    return math.gcd(heads, channels)
 
 
 def perceptron(channels: int, *, out_channels: int, layers: int = 3) -> nn.Sequential:

@@ -21,8 +21,6 @@ REPORTED_ONLY_METHODS = frozenset(
         "WSODet",
         "DAL",
         "Ref35-EllipticCenterness",
-        "MNC",
-        "FCIS",
         "FCIS+++",
     }
 )

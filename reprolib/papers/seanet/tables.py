@@ -56,6 +56,15 @@ AS_CODED = seanet(*EVERYTHING, variant="code", reg_parametrization="auto", tower
 # what MMDetection 1.x builds and never uses.
 CALLED_CASCADE = compared("HTC", "htc", background_channels=True, keep_dead_params=True, semantic_source="stuff")
 
+# By its own recipe: the paper quotes it.
+FCIS = Experiment(
+    system="FCIS",
+    module="reprolib.models.systems.fcis",
+    backbone="resnet101",
+    dataset="coco",
+    schedule="fcis",
+)
+
 TABLE_2 = {
     1: R101,
     2: BOX_HEAD,
@@ -85,6 +94,8 @@ TABLES = (
         rows=rows(
             11,
             {
+                1: compared("MNC", "mnc"),
+                2: FCIS,
                 4: R101,
                 5: X101,
                 6: MS_R101,
