@@ -20,7 +20,7 @@ class System:
     """One call of a system's `build`.
 
     one_stage: it has no proposals and cannot be prompted. training_only: layers that inference does without. side: px
-    of thin inputs. boxes_of_masks: its boxes are those around its masks.
+    of thin inputs. boxes_of_masks: its boxes are those around its masks. queries: more detections cost nothing more.
     """
 
     id: str
@@ -72,6 +72,30 @@ ALL = (
             side=128,
         )
         for form, nms in (("mmdetection", "fast"), ("paper", "fast"), ("mmdetection", "standard"))
+    ),
+    # At 64 px P7 would be made of one cell, as above.
+    *(
+        System(
+            id="polarmask" + suffix,
+            module=f"{SYSTEMS}.polarmask",
+            switches=switches,
+            one_stage=True,
+            queries=True,  # polygons are drawn, not computed by layers
+            side=128,
+        )
+        for suffix, switches in (("", {}), ("-mask", {"polar_nms": "mask", "rays": 72, "keep_ratio": False}))
+    ),
+    *(
+        System(id="centermask" + suffix, module=f"{SYSTEMS}.centermask", switches=switches, one_stage=True, side=128)
+        for suffix, switches in (("", {}), ("-fpn224", {"centermask_maskiou": False, "roi_map": "fpn224"}))
+    ),
+    System(id="sotr", module=f"{SYSTEMS}.sotr", one_stage=True, boxes_of_masks=True),
+    System(
+        id="sotr-double",
+        module=f"{SYSTEMS}.sotr",
+        switches={"sotr_double_width": True, "sotr_pos_embed": True, "collision": "last_wins"},
+        one_stage=True,
+        boxes_of_masks=True,
     ),
     System(
         id="maskformer",

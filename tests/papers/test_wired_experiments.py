@@ -81,6 +81,7 @@ COUNTS = {
     ("iemask_rcnn-8", 3): Count(35_293_711, "140.2 is about the megabytes of these weights in float32", None),
     ("iemask_rcnn-8", 4): Count(77_271_486, "foreign row: no known variant has 112.5 M", None),
     ("iemask_rcnn-8", 5): Count(60_161_792),
+    ("iemask_rcnn-8", 8): Count(63_164_224),
     ("iemask_rcnn-8", 10): Count(73_216_274, "layers that are never used are not built here", 1_179_904 + 590_592),
     ("iemask_rcnn-8", 11): Count(140_065_042, "cannot be exact beside row 10", None),
     ("insight_any_instance-2", 1): Count(44_046_506, "44.05, printed as 44.1", None),
