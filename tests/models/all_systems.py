@@ -21,6 +21,7 @@ class System:
 
     one_stage: it has no proposals and cannot be prompted. training_only: layers that inference does without. side: px
     of thin inputs. boxes_of_masks: its boxes are those around its masks. queries: more detections cost nothing more.
+    enlarge: times images are enlarged to be learnt by heart: between centres of stride 8 small objects would be missed.
     """
 
     id: str
@@ -32,6 +33,7 @@ class System:
     side: int = 64
     boxes_of_masks: bool = False
     queries: bool = False
+    enlarge: int = 1
 
 
 ALL = (
@@ -82,11 +84,19 @@ ALL = (
             one_stage=True,
             queries=True,  # polygons are drawn, not computed by layers
             side=128,
+            enlarge=2,
         )
         for suffix, switches in (("", {}), ("-mask", {"polar_nms": "mask", "rays": 72, "keep_ratio": False}))
     ),
     *(
-        System(id="centermask" + suffix, module=f"{SYSTEMS}.centermask", switches=switches, one_stage=True, side=128)
+        System(
+            id="centermask" + suffix,
+            module=f"{SYSTEMS}.centermask",
+            switches=switches,
+            one_stage=True,
+            side=128,
+            enlarge=2,
+        )
         for suffix, switches in (("", {}), ("-fpn224", {"centermask_maskiou": False, "roi_map": "fpn224"}))
     ),
     System(id="sotr", module=f"{SYSTEMS}.sotr", one_stage=True, boxes_of_masks=True),
