@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from reprolib.audit.claim_sums import SUMS, frame_rate
-from reprolib.audit.claims import Claim, Place
 from reprolib.audit.finding import Finding, Severity
 from reprolib.audit.printed import EPSILON, PrintedTable, Row, better, decimals, distinct, short, signed
+from reprolib.papers.claims import Claim, Place
 
 NUMBER = re.compile(r"[-+]?\d+(?:\.(\d+))?")
 CONDITIONS: Mapping[str, Callable[[float], bool]] = {

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from reprolib.audit.claims import Claim
 from reprolib.audit.finding import Finding, Severity
 from reprolib.audit.printed import EPSILON, PrintedTable, signed
+from reprolib.papers.claims import Claim
 
 Tables = Mapping[str, PrintedTable]
 VIDEO = (25.0, 30.0)  # images per second of video and television

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from reprolib.audit import ablation, additivity, averages, claim_checks, columns, ordering, same_system, speed
-from reprolib.audit.claims import Claim, load_claims
 from reprolib.audit.finding import Finding
 from reprolib.audit.printed import PrintedTable, load_tables
+from reprolib.papers.claims import Claim, load_claims
 
 TABLE_CHECKS = (
     ordering.ordering,

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from reprolib.audit.claims import load_claims
 from reprolib.audit.finding import Finding, Ref, Severity
 from reprolib.audit.reading import items
 from reprolib.audit.run import Checked, audit, findings, in_order
 from reprolib.files import write_atomic
 from reprolib.papers import catalog
+from reprolib.papers.claims import load_claims
 
 PAGE = Path("results") / "audit.md"
 MOST_CELLS = 3

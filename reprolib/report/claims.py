@@ -8,40 +8,19 @@ intervals hold together (Holm, see `reprolib.report.uncertainty.holm`). Imports 
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 
 from reprolib.papers import catalog
+from reprolib.papers.claims import Claim as Statement
+from reprolib.papers.claims import Place, load_claims
 from reprolib.report.joined import JoinedCell, JoinedRow
 from reprolib.report.judged import COUNT_TOLERANCE
 from reprolib.report.tables import read_table
 from reprolib.report.uncertainty import IMAGES_ONLY, Estimate, Interval, estimate_gain, holm, paired
 from reprolib.report.verdict import NOT_COMPARABLE, NOT_RUN, REPORTED_ONLY, Case, verdict
-
-_ROW = re.compile(r"^(?:[\w ()]+ = )?T(\d+) row (\d+):")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statement:
-    """One line of claims.csv: `claimed` is its text, such as 2.60 or >0; `consistent` yes, no or not checkable against
-    the paper's own tables, where the difference is `in_tables`."""
-
-    paper: str
-    claim_id: str
-    claim_type: str
-    text: str
-    metric: str
-    minuend: str
-    subtrahend: str
-    claimed: str
-    in_tables: str
-    consistent: str
-    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +40,7 @@ class Claim:
     its text. reproduced, interval: of the difference of the rows (or the one row's number), in the metric's unit;
     interval_source: what the interval holds, "" without. rows: minuend and subtrahend, empty where the claim names no
     rows. reasons: why the verdict is no judgement, empty otherwise. consistent: yes, no or not checkable, of the
-    paper's claim with its own tables.
+    paper's claim with its own tables, where the difference is `in_tables`.
     """
 
     paper: str
@@ -78,6 +57,7 @@ class Claim:
     reasons: tuple[str, ...]
     rows: tuple[RowReference, ...]
     consistent: str
+    in_tables: str
 
 
 def claims(profile_name: str | None = None, *, paper: str = "", params: str | Path = "params.yaml") -> list[Claim]:
@@ -85,24 +65,13 @@ def claims(profile_name: str | None = None, *, paper: str = "", params: str | Pa
 
     Raises as `tables.render`.
     """
-    found = [statement for statement in statements() if paper in ("", statement.paper)]
+    found = [statement for statement in load_claims() if paper in ("", statement.paper)]
     joined = {
         name: read_table(name, profile_name, params=params)[0]
         for name, table in catalog.all_tables().items()
         if paper in ("", table.paper)
     }
     return join_claims(found, joined)
-
-
-@lru_cache(maxsize=1)
-def statements() -> tuple[Statement, ...]:
-    """The lines of claims.csv."""
-    text = (resources.files("reprolib.papers") / "claims.csv").read_text(encoding="utf-8")
-    renamed = {"claimed_delta": "claimed", "table_delta": "in_tables"}
-    return tuple(
-        Statement(**{renamed.get(key, key): value for key, value in line.items() if key != "tables"})
-        for line in csv.DictReader(text.splitlines())
-    )
 
 
 def join_claims(found: Sequence[Statement], tables: Mapping[str, Sequence[JoinedRow]]) -> list[Claim]:
@@ -133,7 +102,8 @@ class _Draft:
 
 def _draft(statement: Statement, tables: Mapping[str, Sequence[JoinedRow]]) -> _Draft:
     number = float(statement.claimed) if re.fullmatch(r"-?\d+(\.\d+)?", statement.claimed) else None
-    sides = [_row(text, statement.paper, tables) for text in (statement.minuend, statement.subtrahend) if text]
+    places = ((statement.minuend_text, statement.minuend), (statement.subtrahend_text, statement.subtrahend))
+    sides = [_row(place, statement.paper, tables) for text, place in places if text]
     cells = [row and (row.cell(statement.metric) or row.cell(f"oracle/{statement.metric}")) for row in sides]
     direction = {"<0": -1.0, ">0": 1.0}.get(statement.claimed)
     if not cells or None in cells or (number is None and direction is None):
@@ -200,8 +170,8 @@ def _claim(statement: Statement, draft: _Draft, level: float | None) -> Claim:
         source = "counting rules"
     return Claim(
         paper=statement.paper,
-        claim_id=statement.claim_id,
-        claim_type=statement.claim_type,
+        claim_id=statement.id,
+        claim_type=statement.type,
         text=statement.text,
         metric=statement.metric,
         claimed=statement.claimed,
@@ -212,11 +182,11 @@ def _claim(statement: Statement, draft: _Draft, level: float | None) -> Claim:
         verdict=verdict(case),
         reasons=(*case.obstacles, *draft.reasons),
         rows=draft.rows,
-        consistent=statement.consistent,
+        consistent=statement.judged,
+        in_tables=statement.table_delta,
     )
 
 
-def _row(text: str, paper: str, tables: Mapping[str, Sequence[JoinedRow]]) -> JoinedRow | None:
-    match = _ROW.match(text)
-    rows = tables.get(f"{paper}-{match[1]}", ()) if match else ()
-    return next((row for row in rows if row.number == int(match[2])), None) if match else None
+def _row(place: Place | None, paper: str, tables: Mapping[str, Sequence[JoinedRow]]) -> JoinedRow | None:
+    rows = tables.get(f"{paper}-{place.table}", ()) if place else ()
+    return next((row for row in rows if row.number == place.row), None) if place else None

@@ -57,7 +57,7 @@ def _files(content: Content) -> Iterator[tuple[str, str]]:
     yield "static/report.js", (HERE / "static" / "report.js").read_text(encoding="utf-8")
     yield "static/report.css", (HERE / "static" / "report.css").read_text(encoding="utf-8") + highlighting()
     matrix = pages.claim_matrix(content)
-    claims = {"matrix": matrix, "verdicts": pages.verdicts_of(content.claims), "in_tables": pages.claimed_in_tables()}
+    claims = {"matrix": matrix, "verdicts": pages.verdicts_of(content.claims)}
     overview = pages.coverage(list(content.tables.values()))
     counted = {word for line in overview for word in line["counts"]}
     yield _page(

@@ -15,8 +15,9 @@ from reprolib.audit.run import Checked, audit, in_order
 from reprolib.evaluation.record import read_records
 from reprolib.experiment import Table
 from reprolib.papers import catalog
+from reprolib.papers.claims import load_claims
 from reprolib.params import Profile, load_profile
-from reprolib.report.claims import Claim, join_claims, statements
+from reprolib.report.claims import Claim, join_claims
 from reprolib.report.described import read_reports
 from reprolib.report.draws import read_draws
 from reprolib.report.join import join
@@ -144,7 +145,7 @@ def gather(profile_name: str | None = None, *, params: str | Path = "params.yaml
         tables=tables,
         systems=_systems(list(tables.values())),
         records=records,
-        claims=join_claims(statements(), {name: content.rows for name, content in tables.items()}),
+        claims=join_claims(load_claims(), {name: content.rows for name, content in tables.items()}),
         checks=audit(),
     )
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from reprolib.audit.finding import Finding
 from reprolib.papers import catalog
-from reprolib.report.claims import Claim, statements
+from reprolib.report.claims import Claim
 from reprolib.report.join import main_metrics
 from reprolib.report.joined import JoinedCell, JoinedRow
 from reprolib.report.layout import component_columns, decimals_of, metric_label, printed_components, row_label
@@ -46,11 +46,6 @@ def claim_matrix(content: Content) -> list[dict[str, object]]:
 def verdicts_of(claims: Sequence[Claim]) -> list[str]:
     """The verdicts that occur, in the order of the list."""
     return [word for word in VERDICTS if any(claim.verdict == word for claim in claims)]
-
-
-def claimed_in_tables() -> Mapping[str, str]:
-    """By claim: the claimed difference computed from the numbers that the publication prints."""
-    return {statement.claim_id: statement.in_tables for statement in statements()}
 
 
 def coverage(contents: Sequence[TableContent]) -> list[dict[str, object]]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from reprolib.audit.claims import load_claims
 from reprolib.audit.printed import load_tables, printed_table
 from reprolib.audit.run import audit
+from reprolib.papers.claims import load_claims
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reprolib.audit import claim_checks
-from reprolib.audit.claims import COLUMNS, ClaimsError, Place, load_claims, parse_claims
 from reprolib.audit.run import CLAIM_CHECKS
+from reprolib.papers.claims import COLUMNS, ClaimsError, Place, load_claims, parse_claims
 
 HEADER = ",".join(COLUMNS)
 GOOD = "p,P-1,numeric,a gain,1,segm/AP,T1 row 2: Ours,second best = T1 row 1: Theirs,1.0,1.0,yes,"

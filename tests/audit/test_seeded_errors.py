@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from reprolib.audit import ablation, additivity, averages, claim_checks, columns, ordering, same_system, speed
-from reprolib.audit.claims import Place
 from reprolib.audit.printed import variants
+from reprolib.papers.claims import Place
 
 
 def every_cell(tables, *wanted):

@@ -26,6 +26,7 @@ CLAIM = Claim(
     reasons=(),
     rows=ROWS,
     consistent="yes",
+    in_tables="2.6",
 )
 
 

@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 
 from reprolib.papers import catalog
+from reprolib.papers.claims import load_claims
 from reprolib.params import load_profile
-from reprolib.report.claims import claims, join_claims, statements
+from reprolib.report.claims import claims, join_claims
 from reprolib.report.join import join
 from reprolib.report.verdict import VERDICTS
 
@@ -23,7 +24,7 @@ def joined(root):
         paper = load_profile("paper", path=path)
         settings = load_profile(profile, path=path)
         tables = {name: join(table, by_id, settings, paper=paper) for name, table in TABLES.items()}
-        return {claim.claim_id: claim for claim in join_claims(statements(), tables)}
+        return {claim.claim_id: claim for claim in join_claims(load_claims(), tables)}
 
     return run
 
@@ -38,7 +39,7 @@ def _records(record, values, *, profile="paper", metric="segm/AP"):
 
 def test_every_line_of_the_file_gets_a_verdict(joined):
     found = joined([], profile="demo")
-    assert len(found) == len(statements()) == 445
+    assert len(found) == len(load_claims()) == 445
     assert {claim.verdict for claim in found.values()} == {"not run", "reported only"}
     assert {claim.paper for claim in found.values()} == set(catalog.papers())
     assert all(claim.reproduced is None and claim.interval is None for claim in found.values())

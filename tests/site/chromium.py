@@ -56,6 +56,7 @@ def fetch(folder: Path) -> Path:
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise OSError(f"{PACKAGE} runs on Linux on x86-64 only")
+    folder = folder.resolve()  # the commands below run in a folder of their own
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         part = Path(temporary)
