@@ -20,6 +20,7 @@ from reprolib.runs.build import build_model
 MASK_RCNN = experiment_by_id("coco-mask_rcnn_r50")
 SOLOV2 = experiment_by_id("coco-solov2_r50-location_attention")
 YOLACT = experiment_by_id("coco-yolact_r101-location_attention")
+POLARMASK = experiment_by_id("coco-polarmask_r101-location_attention")
 KNET = experiment_by_id("coco-k_net_r101-knet")
 QUERYINST = experiment_by_id("coco-queryinst_r101-queryinst~queries.300")
 MASK2FORMER = experiment_by_id("coco-mask2former_r101-mask2former")
@@ -47,15 +48,18 @@ def test_every_system_that_the_paper_times_is_timed_and_ours_beside(default):
         "PANet",
         "Mask Scoring R-CNN",
         "K-Net",
+        "SOTR",
         "QueryInst",
         "Mask2Former",
         "YOLACT",
+        "CenterMask",
+        "PolarMask",
         "SOLOv2",
         "SOLOv2-LocationAttention",
         "Mask R-CNN",
         "SOLOv2",
     ]
-    printed = [10.4, 4.7, 8.6, 16.2, 6.0, 8.4, 38.1, 33.5, 23.8]
+    printed = [10.4, 4.7, 8.6, 16.2, 7.1, 6.0, 8.4, 38.1, 13.9, 12.3, 33.5, 23.8]
     assert [entry["reported_fps"] for entry in default["systems"]] == [*printed, None, None]
     assert not default["failed"] and default["image_size"] == [48, 64] and default["input_size"] == [64, 64]
 
@@ -75,7 +79,8 @@ def test_post_processing_has_stated_work(default, profile):
     for entry in default["systems"]:
         most = resolve(profile, experiment_by_id(entry["experiment"]), 0).scale.detections
         assert entry["detections"] == most, "the most that an image may have"
-        ranked = {"SOLOv2": 500, "SOLOv2-LocationAttention": 500, "YOLACT": 200}
+        ranked = {"SOLOv2": 500, "SOLOv2-LocationAttention": 500, "SOTR": 500, "YOLACT": 200}
+        ranked |= {"CenterMask": 500, "PolarMask": 500}  # the demo's proposals of five levels
         ranked |= dict.fromkeys(("K-Net", "Mask2Former"), most)  # their queries
         assert entry["candidates"] == ranked.get(entry["system"], 100)  # the demo's proposals
 
@@ -96,7 +101,9 @@ def test_as_many_candidates_as_stated_reach_matrix_nms(profile, monkeypatch):
     assert sides.min() < 0.1 and 0.3 < sides.max() < 0.7
 
 
-@pytest.mark.parametrize("experiment", [SOLOV2, YOLACT, KNET, QUERYINST, MASK2FORMER], ids=lambda one: one.id)
+@pytest.mark.parametrize(
+    "experiment", [SOLOV2, YOLACT, POLARMASK, KNET, QUERYINST, MASK2FORMER], ids=lambda one: one.id
+)
 def test_given_instances_are_found_where_they_are(profile, experiment):
     model = model_of(profile, experiment)
     boxes = torch.tensor([[16.0, 16, 64, 80], [72, 24, 120, 112], [8, 96, 48, 124]])

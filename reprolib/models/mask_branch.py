@@ -59,7 +59,7 @@ class MaskBranch(nn.Module):
         """The detections (boxes [N,4], labels [N]) with `masks` [N,o,o], probabilities of their class."""
         labels = torch.cat([one["labels"] for one in found])
         if not len(labels):
-            return attach_masks(found, features[0].new_zeros((0, 1, 1)))
+            return attach_masks(found, found[0]["boxes"].new_zeros((0, 1, 1)))
         return attach_masks(found, self.masks(self.roi_features(features, [one["boxes"] for one in found]), labels))
 
     def masks(self, roi_features: Tensor, labels: Tensor) -> Tensor:

@@ -37,9 +37,13 @@ class RoIPooler(nn.Module):
     def forward(self, features: list[Tensor], boxes: list[Tensor]) -> Tensor:
         """boxes: [N,4] xyxy per image in batch pixels -> [sum of N, C, resolution, resolution], in order."""
         rois = to_rois(boxes)
+        return self._read(features, rois, self.levels(rois[:, 1:]))
+
+    def _read(self, features: list[Tensor], rois: Tensor, levels: Tensor) -> Tensor:
+        """rois [R,5], levels [R] indices into the strides."""
         if len(self.strides) == 1 or not len(rois):
             return self._align(features[0], rois, self.strides[0])
-        levels, order = self.levels(rois[:, 1:]).sort(stable=True)
+        levels, order = levels.sort(stable=True)
         counts = (levels == torch.arange(len(self.strides), device=levels.device)[:, None]).sum(1).tolist()
         if max(counts) == len(rois):
             level = counts.index(len(rois))

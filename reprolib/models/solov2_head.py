@@ -92,7 +92,11 @@ class SOLOv2Head(nn.Module):
         maps = level_maps(features[:5])
         found = [self.branches(x, level.grid) for x, level in zip(maps, self.levels, strict=True)]
         categories, kernels = (list(parts) for parts in zip(*found, strict=True))
-        return Predictions(categories, kernels, self.mask_feature(features))
+        return Predictions(categories, kernels, self.mask_feature(self.mask_maps(features)))
+
+    def mask_maps(self, features: list[Tensor]) -> list[Tensor]:
+        """What the mask feature is made of."""
+        return features
 
     def losses(self, predictions: Predictions, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
         """loss_category and loss_mask of a batch."""

@@ -14,14 +14,17 @@ class UnifiedMaskFeature(nn.Module):
     """P2..P5 [B,in_channels,h,w], and what follows them unread -> [B,out_channels,h,w] of P2's size.
 
     Each level goes through 3x3 convolutions with group norm and ReLU and is enlarged twofold behind each but P2's; P5
-    sees its coordinates. The sum goes through a 1x1 convolution. width: 128 as published.
+    sees its coordinates unless these are off. The sum goes through a 1x1 convolution. width: 128 as published.
     """
 
-    def __init__(self, in_channels: int, *, width: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, *, width: int, out_channels: int, coordinates: bool = True) -> None:
         super().__init__()
+        self.coordinates = coordinates
         self.levels = nn.ModuleList(
             nn.ModuleList(
-                conv_norm_relu((in_channels + 2 * (level == 3)) if step == 0 else width, width, kernel_size=3)
+                conv_norm_relu(
+                    (in_channels + 2 * (coordinates and level == 3)) if step == 0 else width, width, kernel_size=3
+                )
                 for step in range(max(1, level))
             )
             for level in range(4)
@@ -31,7 +34,7 @@ class UnifiedMaskFeature(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         fused = self.levels[0][0](features[0])
         for level in (1, 2, 3):
-            x = with_coordinates(features[3]) if level == 3 else features[level]
+            x = with_coordinates(features[3]) if self.coordinates and level == 3 else features[level]
             for step, conv in enumerate(self.levels[level]):
                 x = enlarge(conv(x), size=features[level - step - 1].shape[-2:])
             fused = fused + x

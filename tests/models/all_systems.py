@@ -20,7 +20,8 @@ class System:
     """One call of a system's `build`.
 
     one_stage: proposals cost nothing, and it cannot be prompted. queries: nor do detections. training_only: layers that
-    inference does without. side: px of thin inputs. boxes_of_masks: its boxes are those around its masks.
+    inference does without. side: px of thin inputs. boxes_of_masks: its boxes are those around its masks. enlarge: how
+    many times images are enlarged to be learnt by heart: between centres of stride 8 small objects would be missed.
     """
 
     id: str
@@ -32,6 +33,7 @@ class System:
     side: int = 64
     boxes_of_masks: bool = False
     queries: bool = False
+    enlarge: int = 1
 
 
 ALL = (
@@ -93,6 +95,38 @@ ALL = (
             side=128,
         )
         for form, nms in (("mmdetection", "fast"), ("paper", "fast"), ("mmdetection", "standard"))
+    ),
+    # At 64 px P7 would be made of one cell, as above.
+    *(
+        System(
+            id="polarmask" + suffix,
+            module=f"{SYSTEMS}.polarmask",
+            switches=switches,
+            one_stage=True,
+            queries=True,  # polygons are drawn, not computed by layers
+            side=128,
+            enlarge=2,
+        )
+        for suffix, switches in (("", {}), ("-mask", {"polar_nms": "mask", "rays": 72, "keep_ratio": False}))
+    ),
+    *(
+        System(
+            id="centermask" + suffix,
+            module=f"{SYSTEMS}.centermask",
+            switches=switches,
+            one_stage=True,
+            side=128,
+            enlarge=2,
+        )
+        for suffix, switches in (("", {}), ("-fpn224", {"centermask_maskiou": False, "roi_map": "fpn224"}))
+    ),
+    System(id="sotr", module=f"{SYSTEMS}.sotr", one_stage=True, boxes_of_masks=True),
+    System(
+        id="sotr-double",
+        module=f"{SYSTEMS}.sotr",
+        switches={"sotr_double_width": True, "sotr_pos_embed": True, "collision": "last_wins"},
+        one_stage=True,
+        boxes_of_masks=True,
     ),
     System(
         id="maskformer",

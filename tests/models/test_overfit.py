@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import runpy
 import time
@@ -120,11 +121,13 @@ def test_what_can_be_reached(ships) -> None:
 def test_four_images_are_learnt_by_heart(system, ships, tmp_path, capsys) -> None:
     torch.set_num_threads(1)
     seed_everything(0)
+    side = system.enlarge * SIDE
+    schedule = dataclasses.replace(SCHEDULE, min_sizes=(side,), max_size=side, test_size=side)
     model = importlib.import_module(system.module).build(
-        num_classes=1, backbone=system.backbone, scale=SCALE, schedule=SCHEDULE, **system.switches
+        num_classes=1, backbone=system.backbone, scale=SCALE, schedule=schedule, **system.switches
     )
     start = time.perf_counter()
-    train(model, ships, SCHEDULE, seed=0, device="cpu", work=tmp_path / "work", log=tmp_path / "log.jsonl")
+    train(model, ships, schedule, seed=0, device="cpu", work=tmp_path / "work", log=tmp_path / "log.jsonl")
     took = time.perf_counter() - start
     results, _ = predict(model, ships, device="cpu")
     boxes, masks = average_precision(ships, results)

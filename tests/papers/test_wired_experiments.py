@@ -83,6 +83,7 @@ COUNTS = {
     ("iemask_rcnn-8", 5): Count(60_161_792),
     ("iemask_rcnn-8", 6): Count(47_118_080),
     ("iemask_rcnn-8", 7): Count(96_798_604),
+    ("iemask_rcnn-8", 8): Count(63_164_224),
     ("iemask_rcnn-8", 9): Count(53_174_836, "without the boundary layers, which only training has", -262_657),
     ("iemask_rcnn-8", 10): Count(73_216_274, "layers that are never used are not built here", 1_179_904 + 590_592),
     ("iemask_rcnn-8", 11): Count(140_065_042, "cannot be exact beside row 10", None),

@@ -80,6 +80,7 @@ def transfiner(*, dataset: str, backbone: str = "resnet50") -> Experiment:
 
 # Foreign rows of table 8: their AP is that of MMDetection's model zoo, so MMDetection's systems of these names are run.
 YOLACT = Experiment(system="YOLACT", module="reprolib.models.systems.yolact", backbone="resnet50", dataset="coco")
+SOTR = Experiment(system="SOTR", module="reprolib.models.systems.sotr", backbone="resnet50", dataset="coco")
 CASCADE = Experiment(
     system="Cascade Mask R-CNN",
     module="reprolib.models.systems.cascade_mask_rcnn",
@@ -191,6 +192,7 @@ TABLES = (
                 5: point_rend(dataset="coco"),
                 6: boundary_preserving(dataset="coco"),
                 7: dct_mask(dataset="coco"),
+                8: SOTR,
                 9: transfiner(dataset="coco"),
                 10: TABLE_3[12],
                 11: TABLE_3[14],

@@ -59,9 +59,12 @@ TABLE_2 = {
     2: compared("PANet", "panet", dataset="coco", backbone="resnet101"),
     3: compared("Mask Scoring R-CNN", "mask_scoring_rcnn", dataset="coco", backbone="resnet101"),
     4: by_queries("K-Net"),
+    5: compared("SOTR", "sotr", dataset="coco", backbone="resnet101"),
     6: by_queries("QueryInst", queries=300),
     7: by_queries("Mask2Former"),  # what reference 32 is
     8: compared("YOLACT", "yolact", dataset="coco", backbone="resnet101"),
+    9: compared("CenterMask", "centermask", dataset="coco", backbone="resnet101"),
+    10: compared("PolarMask", "polarmask", dataset="coco", backbone="resnet101"),
     11: compared("SOLOv2", "solov2", dataset="coco", backbone="resnet101"),
     12: ours(*EVERYTHING, backbone="resnet101"),
 }
