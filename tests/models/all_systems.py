@@ -32,6 +32,7 @@ class System:
     side: int = 64
     boxes_of_masks: bool = False
     queries: bool = False
+    boxes_only: bool = False
 
 
 ALL = (
@@ -82,6 +83,18 @@ ALL = (
         queries=True,
     ),
     System(id="mask2former", module=f"{SYSTEMS}.mask2former", one_stage=True, boxes_of_masks=True, queries=True),
+    *(
+        System(
+            id="box2mask" + suffix,
+            module=f"{SYSTEMS}.box2mask",
+            switches=switches,
+            one_stage=True,
+            boxes_of_masks=True,
+            training_only=frozenset({"head.level_set"}),
+            boxes_only=True,
+        )
+        for suffix, switches in (("", {}), ("-group", {"mask_norm": "group"}))
+    ),
     System(id="knet", module=f"{SYSTEMS}.knet", one_stage=True, boxes_of_masks=True, queries=True),
     System(
         id="queryinst",

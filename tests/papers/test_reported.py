@@ -34,6 +34,7 @@ BACKBONES = {
     "ResNet-50-FPN": {"resnet50"},
     "ResNet-50-GCB-FPN": {"resnet50"},
     "CSPAM-50-TWFPN": {"resnet50"},  # the ResNet that CSPAM stands in the place of
+    "ResNet-101": {"resnet101"},
     "ResNet-101-FPN": {"resnet101"},
     "ResNeXt-101-FPN": {"resnext101_32x8d", "resnext101_64x4d"},
     "HRNetV2-W18": {"hrnet_w18"},

@@ -10,6 +10,8 @@ INFERRED = MappingProxyType(
         "SA R-CNN": "Design inferred: only ResNet-50 with global context blocks and a FPN is public; which blocks have"
         " one, the semantic attention (a balanced pyramid with a non-local block) and the anchor attention (a location"
         " map on the RPN, trained on box centres) are assumed",
+        "Box2Mask-C": "Design inferred: only Box2Mask-T's code is public; the network and the assignment are those of"
+        " BoxLevelSet, its predecessor, with the local consistency of Box2Mask-T, trees on maps of at most 96 px",
     }
 )
 
