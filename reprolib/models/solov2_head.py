@@ -15,7 +15,7 @@ from reprolib.models.input_transform import Batch
 from reprolib.models.mask_resize import STRIDE as MASK_STRIDE
 from reprolib.models.matrix_nms import points_nms
 from reprolib.models.on_device import rows_where
-from reprolib.models.solov2_inference import BEFORE_NMS, image_detections
+from reprolib.models.solov2_inference import BEFORE_NMS, LEAST_DECAYED, image_detections
 from reprolib.models.solov2_levels import Level, find_form, level_maps, levels_of
 from reprolib.models.solov2_losses import Criterion, solov2_losses
 from reprolib.models.solov2_targets import Assign, Cells, both_masks, cell_labels, dynamic_masks, instance_targets
@@ -42,14 +42,15 @@ class CellBranches(nn.Module):
     """One level's map [B,C,h,w] -> categories [B,K,S,S] and kernels [B,E,S,S]; the same weights for all levels.
 
     The map and its coordinates are resized to the grid; the kernel branch sees both, the category branch the map.
+    last: side of the convolution that gives the kernels.
     """
 
-    def __init__(self, channels: int, *, width: int, convs: int, num_classes: int, kernel: int) -> None:
+    def __init__(self, channels: int, *, width: int, convs: int, num_classes: int, kernel: int, last: int = 3) -> None:
         super().__init__()
         self.category_convs = _tower(channels, width, convs)
         self.kernel_convs = _tower(channels + 2, width, convs)
         self.category = nn.Conv2d(width, num_classes, 3, padding=1)
-        self.kernel = nn.Conv2d(width, kernel, 3, padding=1)
+        self.kernel = nn.Conv2d(width, kernel, last, padding=last // 2)
         for conv in (self.category, self.kernel):
             nn.init.normal_(conv.weight, std=0.01)
             nn.init.zeros_(conv.bias)
@@ -70,6 +71,7 @@ class SOLOv2Head(nn.Module):
     """
 
     candidates = BEFORE_NMS
+    mask_threshold, least_decayed = 0.5, LEAST_DECAYED  # see `image_detections`
 
     def __init__(
         self,
@@ -123,7 +125,13 @@ class SOLOv2Head(nn.Module):
         peaks = predictions._replace(categories=scores)
         return [
             image_detections(
-                peaks.cells(index), noise=self.noise, rule=self.rule, image_size=inside, original_size=original
+                peaks.cells(index),
+                noise=self.noise,
+                rule=self.rule,
+                image_size=inside,
+                original_size=original,
+                mask_threshold=self.mask_threshold,
+                least_decayed=self.least_decayed,
             )
             for index, (inside, original) in enumerate(zip(batch.image_sizes, batch.original_sizes, strict=True))
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,21 +15,30 @@ class UnifiedMaskFeature(nn.Module):
 
     Each level goes through 3x3 convolutions with group norm and ReLU and is enlarged twofold behind each but P2's; P5
     sees its coordinates unless these are off. The sum goes through a 1x1 convolution. width: 128 as published.
+    conv, fuse: make other convolutions than `conv_norm_relu`, called as that.
     """
 
-    def __init__(self, in_channels: int, *, width: int, out_channels: int, coordinates: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        width: int,
+        out_channels: int,
+        coordinates: bool = True,
+        conv: Callable[..., nn.Module] | None = None,
+        fuse: Callable[..., nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.coordinates = coordinates
+        conv, fuse = conv or conv_norm_relu, fuse or conv_norm_relu
         self.levels = nn.ModuleList(
             nn.ModuleList(
-                conv_norm_relu(
-                    (in_channels + 2 * (coordinates and level == 3)) if step == 0 else width, width, kernel_size=3
-                )
+                conv((in_channels + 2 * (coordinates and level == 3)) if step == 0 else width, width, kernel_size=3)
                 for step in range(max(1, level))
             )
             for level in range(4)
         )
-        self.fuse = conv_norm_relu(width, out_channels, kernel_size=1)
+        self.fuse = fuse(width, out_channels, kernel_size=1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         fused = self.levels[0][0](features[0])

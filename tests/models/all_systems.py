@@ -20,8 +20,9 @@ class System:
     """One call of a system's `build`.
 
     one_stage: proposals cost nothing, and it cannot be prompted. queries: nor do detections. training_only: layers that
-    inference does without. side: px of thin inputs. boxes_of_masks: its boxes are those around its masks. enlarge: how
-    many times images are enlarged to be learnt by heart: between centres of stride 8 small objects would be missed.
+    inference does without. side: px of thin inputs. boxes_of_masks: its boxes are those around its masks. boxes_only:
+    it never reads the masks of the training set. enlarge: how many times images are enlarged to be learnt by heart:
+    between centres of stride 8 small objects would be missed.
     """
 
     id: str
@@ -34,6 +35,7 @@ class System:
     boxes_of_masks: bool = False
     queries: bool = False
     enlarge: int = 1
+    boxes_only: bool = False
 
 
 ALL = (
@@ -137,6 +139,18 @@ ALL = (
         queries=True,
     ),
     System(id="mask2former", module=f"{SYSTEMS}.mask2former", one_stage=True, boxes_of_masks=True, queries=True),
+    *(
+        System(
+            id="box2mask" + suffix,
+            module=f"{SYSTEMS}.box2mask",
+            switches=switches,
+            one_stage=True,
+            boxes_of_masks=True,
+            training_only=frozenset({"head.level_set"}),
+            boxes_only=True,
+        )
+        for suffix, switches in (("", {}), ("-group", {"mask_norm": "group"}))
+    ),
     System(id="knet", module=f"{SYSTEMS}.knet", one_stage=True, boxes_of_masks=True, queries=True),
     System(
         id="queryinst",

@@ -19,6 +19,8 @@ INFERRED = MappingProxyType(
         " and CSAB, whose run is shown; its own module builds another reading",
         "MNC": "Modernised: its COCO model was never released. Feature pyramid and RoIAlign in place of RoI warping,"
         " fully connected layers of 1,024 in place of 4,096, 128 sampled boxes, no mask voting",
+        "Box2Mask-C": "Design inferred: only Box2Mask-T's code is public; the network and the assignment are those of"
+        " BoxLevelSet, its predecessor, with the local consistency of Box2Mask-T, trees on maps of at most 96 px",
     }
 )
 
