@@ -16,12 +16,10 @@ from torch import Tensor
 
 
 class Tree(NamedTuple):
-    """The pixels of a map [h,w], row by row, as a tree in breadth-first order from the first one."""
+    """The pixels of a map [h,w], numbered row by row, as a tree; the first one is its root, and its own parent."""
 
-    order: Tensor  # [P] pixels, by depth
-    parents: Tensor  # [P] pixel above each pixel of `order`; the first one's own
-    depths: list[int]  # number of pixels of each depth
-    places: list[Tensor]  # per depth from 1: for its pixels, their parents' places within the depth above
+    parents: Tensor  # [P] pixel above each pixel
+    jumps: list[Tensor]  # each [P]: pixel 1, 2, 4 ... steps above, until that is the root for all
 
 
 @torch.no_grad()
@@ -34,41 +32,36 @@ def spanning_tree(feature: Tensor) -> Tree:
     second = np.concatenate([index[:, 1:].ravel(), index[1:].ravel()])
     cost = np.square(values[:, first] - values[:, second]).sum(0) + 1
     edges = coo_matrix((cost, (first, second)), shape=(index.size, index.size)).tocsr()
-    order, above = breadth_first_order(minimum_spanning_tree(edges), 0, directed=False)
-    above[0] = 0
-    depth, place = np.zeros(index.size, dtype=np.int64), np.zeros(index.size, dtype=np.int64)
-    for pixel in order[1:]:  # parents come first
-        depth[pixel] = depth[above[pixel]] + 1
-    sizes = np.bincount(depth)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    place[order] = np.arange(len(order)) - starts[depth[order]]
-    inner = torch.from_numpy(place[above[order]]).to(feature.device)
-    return Tree(
-        torch.from_numpy(order.astype(np.int64)).to(feature.device),
-        torch.from_numpy(above[order].astype(np.int64)).to(feature.device),
-        sizes.tolist(),
-        list(inner.split(sizes.tolist()))[1:],
-    )
+    _, parents = breadth_first_order(minimum_spanning_tree(edges), 0, directed=False)
+    parents[0] = 0
+    jumps = [parents.astype(np.int64)]
+    while jumps[-1].any():
+        jumps.append(jumps[-1][jumps[-1]])
+    jumps = [torch.from_numpy(jump).to(feature.device) for jump in jumps]
+    return Tree(jumps[0], jumps)
 
 
 def edge_weights(tree: Tree, feature: Tensor, *, sigma: float) -> Tensor:
-    """[P] for each pixel of `tree.order` the weight of the edge to its parent: exp(-squared difference / sigma)."""
+    """[P] weight of the edge from each pixel to its parent, exp(-squared difference / sigma); 0 of the root's."""
     flat = feature.float().flatten(1)
-    return torch.exp(-(flat[:, tree.order] - flat[:, tree.parents]).square().sum(0) / sigma)
+    weights = torch.exp(-(flat - flat[:, tree.parents]).square().sum(0) / sigma)
+    return torch.cat([weights.new_zeros(1), weights[1:]])
 
 
 def tree_filter(maps: Tensor, tree: Tree, weights: Tensor) -> Tensor:
     """maps [N,h,w] -> the same, filtered; differentiable in the maps and the weights.
 
     Two passes: from the leaves every pixel collects what lies below it; from the root it gets what lies elsewhere.
+    Each pass goes 1, 2, 4 ... edges at once, as sums along all paths factor into such steps: I + A + A^2 + ... is the
+    product of I + A^(2^k), with A the weights of the edges.
     """
-    sums = torch.cat([maps.flatten(1), maps.new_ones((1, maps[0].numel()))])[:, tree.order]
-    levels, edges = list(sums.split(tree.depths, dim=1)), weights.split(tree.depths)
-    for depth in range(len(levels) - 1, 0, -1):
-        levels[depth - 1] = levels[depth - 1].index_add(1, tree.places[depth - 1], edges[depth] * levels[depth])
-    found = levels[:1]
-    for level, edge, place in zip(levels[1:], edges[1:], tree.places, strict=True):
-        found.append((1 - edge.square()) * level + edge * found[-1][:, place])
-    filtered = torch.cat(found, dim=1)
-    filtered = filtered[:-1] / filtered[-1:]
-    return filtered[:, tree.order.argsort()].view_as(maps)
+    sums = torch.cat([maps.flatten(1), maps.new_ones((1, maps[0].numel()))])
+    steps = [weights]  # of each jump: the product of the weights on its way, 0 where it would go beyond the root
+    for jump in tree.jumps[:-1]:
+        steps.append(steps[-1] * steps[-1][jump])
+    for jump, step in zip(tree.jumps, steps, strict=True):
+        sums = sums.index_add(1, jump, step * sums)
+    sums = (1 - weights.square()) * sums
+    for jump, step in zip(tree.jumps, steps, strict=True):
+        sums = sums + step * sums[:, jump]
+    return (sums[:-1] / sums[-1:]).view_as(maps)
