@@ -17,7 +17,7 @@ from reprolib.models.box_supervision import (
     projection_loss,
 )
 from reprolib.models.detections import DetectionRule
-from reprolib.models.input_transform import Batch, scale_boxes
+from reprolib.models.input_transform import Batch
 from reprolib.models.mask_resize import STRIDE
 from reprolib.models.solov2_head import Predictions, SOLOv2Head
 from reprolib.models.solov2_levels import Level
@@ -86,7 +86,7 @@ class Box2MaskHead(SOLOv2Head):
             positives = self._positives(target, size=tuple(image.shape[-2:]))
             logits.append(cells.categories)
             labels.append(positives.labels)
-            masks = dynamic_masks(cells.kernels[positives.cells], cells.mask_feature).float().sigmoid()
+            masks = dynamic_masks(cells.kernels[positives.cells], cells.mask_feature).float()
             found.append(self._mask_losses(masks, positives, image, predictions.level_set[index]))
         projection, energy, consistency = (mean_over(torch.cat(parts)) for parts in zip(*found, strict=True))
         # Zeros for the gradient of the level set's layer where no image has trees.
@@ -110,28 +110,37 @@ class Box2MaskHead(SOLOv2Head):
         return Positives(cell_labels(candidates, labels), cell, boxes[instance])
 
     def _mask_losses(
-        self, masks: Tensor, positives: Positives, image: Tensor, level_set: Tensor
+        self, logits: Tensor, positives: Positives, image: Tensor, level_set: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """masks [N,h,w] of stride 4, image [3,H,W], level_set [5,h,w] -> projection, energy, consistency, each [N]."""
-        if not len(masks):
-            return (masks.sum((1, 2)),) * 3
-        projection, energy = masks.new_zeros(len(masks)), masks.new_zeros(len(masks))
+        """logits [N,h,w] of stride 4, image [3,H,W], level_set [5,h,w] -> projection, energy, consistency, each [N].
+
+        Masks, boxes and maps meet at the resolution of each mask's level, trees and neighbours at one of at most 96 px
+        that is not finer than the masks.
+        """
+        if not len(logits):
+            return (logits.sum((1, 2)),) * 3
+        size = tuple(min(SIDE, side) for side in logits.shape[-2:])
+        coarse, picture = _resized(logits.sigmoid(), size), _resized(image, size)
+        boxes = self._box_masks(positives.boxes, size, image)
+        consistency = consistency_loss(coarse, affinity(picture), boxes)
+        filtered = filtered_maps(coarse, picture, _resized(level_set, size)) if self.trees else None
+
+        projection, energy = logits.new_zeros(len(logits)), logits.new_zeros(len(logits))
         factors = self._factors(positives.cells)
         for factor in factors.unique().tolist():
             rows = torch.where(factors == factor)[0]
-            size = tuple(max(1, side // factor) for side in masks.shape[-2:])
-            small, boxes = _resized(masks[rows], size), box_masks(positives.boxes[rows], size, stride=STRIDE * factor)
-            picture = _resized(image, size)[None]
-            projection = projection.index_add(0, rows, projection_loss(small, boxes))
-            energy = energy.index_add(0, rows, IMAGE_ENERGY * level_set_energy(small, picture, boxes))
-        size = tuple(min(SIDE, side) for side in image.shape[-2:])
-        small, picture = _resized(masks, size), _resized(image, size)
-        shrunk = [new / old for new, old in zip(size, image.shape[-2:], strict=True)]
-        boxes = box_masks(scale_boxes(positives.boxes, shrunk[1], shrunk[0]), size, stride=1)
-        if self.trees:
-            filtered = filtered_maps(small, picture, _resized(level_set, size))
-            energy = energy + TREE_ENERGY * level_set_energy(small, filtered, boxes)
-        return projection, energy, consistency_loss(small, affinity(picture), boxes)
+            size = tuple(max(1, side // factor) for side in logits.shape[-2:])
+            masks, boxes = _resized(logits[rows], size).sigmoid(), self._box_masks(positives.boxes[rows], size, image)
+            projection = projection.index_add(0, rows, projection_loss(masks, boxes))
+            varied = IMAGE_ENERGY * level_set_energy(masks, _resized(image, size)[None], boxes)
+            if filtered is not None:
+                maps = _resized(filtered[rows].flatten(0, 1), size).unflatten(0, (-1, 2))
+                varied = varied + TREE_ENERGY * level_set_energy(masks, maps, boxes)
+            energy = energy.index_add(0, rows, varied)
+        return projection, energy, consistency
+
+    def _box_masks(self, boxes: Tensor, size: tuple[int, int], image: Tensor) -> Tensor:
+        return box_masks(boxes, size, image_size=tuple(image.shape[-2:]), unit=self.smaller)
 
     def _factors(self, cells: Tensor) -> Tensor:
         """cells [N] -> [N]: by what the masks of each one's level are smaller than those of stride 4.

@@ -10,19 +10,23 @@ NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 DILATION, ROUNDS, SHARPNESS = 2, 10, 0.3
 
 
-def box_masks(boxes: Tensor, size: tuple[int, int], *, stride: float) -> Tensor:
-    """boxes [G,4] xyxy px -> bool [G,*size]: pixels of this stride whose centres lie in the box.
+def box_masks(boxes: Tensor, size: tuple[int, int], *, image_size: tuple[int, int], unit: float = 1.0) -> Tensor:
+    """boxes [G,4] xyxy px of an image_size -> bool [G,*size]: the map's pixels whose centres lie in the box.
 
-    Corners are rounded and belong to it. The pixel in the middle of a box is always one of it.
+    Corners are rounded to a unit of px and belong to it, so that the box grows by one. The pixel in the middle of a box
+    is always one of it.
     """
-    low, high = boxes[:, :2].round(), boxes[:, 2:].round() + 1
-    middle = ((boxes[:, :2] + boxes[:, 2:]) / 2 / stride).floor()
-    across, down = (
-        ((((place + 0.5) * stride) >= low[:, axis, None]) & (((place + 0.5) * stride) <= high[:, axis, None]))
-        | (place == middle[:, axis, None].clamp(max=len(place) - 1))
-        for axis, place in enumerate(torch.arange(side, device=boxes.device) for side in size[::-1])
-    )
-    return down[:, :, None] & across[:, None]
+    low, high = (boxes[:, :2] / unit).round() * unit, ((boxes[:, 2:] / unit).round() + 1) * unit
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+
+    def along(axis: int) -> Tensor:
+        side, stride = size[1 - axis], image_size[1 - axis] / size[1 - axis]
+        place = torch.arange(side, device=boxes.device)
+        centre, own = (place + 0.5) * stride, (middle[:, axis] / stride).floor().clamp(max=side - 1)
+        inside = (centre >= low[:, axis, None]) & (centre <= high[:, axis, None])
+        return inside | (place == own[:, None])
+
+    return along(1)[:, :, None] & along(0)[:, None]
 
 
 def projection_loss(masks: Tensor, boxes: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, on_meta
+from reprolib.models import box2mask_head
 from reprolib.models.box2mask_head import filtered_maps
 from reprolib.models.box_supervision import (
     affinity,
@@ -54,13 +55,26 @@ def test_unknown_switches_are_refused(name):
 
 def test_box_masks_have_their_corners_and_at_least_a_pixel():
     boxes = torch.tensor([[1.2, 0, 2.6, 2], [8, 8, 8.4, 8.4]])
-    masks = box_masks(boxes, (10, 12), stride=1)
+    masks = box_masks(boxes, (10, 12), image_size=(10, 12))
     assert masks[0].sum() == 3 * 3 and masks[0, :3, 1:4].all()  # columns 1 to 3, rows 0 to 2
     assert masks[1].sum() == 1 and masks[1, 8, 8]
-    coarse = box_masks(torch.tensor([[8.0, 0, 23, 15], [9, 9, 10, 10]]), (4, 8), stride=4)
+    coarse = box_masks(torch.tensor([[8.0, 0, 23, 15], [9, 9, 10, 10]]), (4, 8), image_size=(16, 32))
     assert coarse[0].nonzero()[:, 1].unique().tolist() == [2, 3, 4, 5] and coarse[0].sum() == 16
     assert coarse[1].nonzero().tolist() == [[2, 2]]
-    assert box_masks(boxes[:0], (4, 4), stride=4).shape == (0, 4, 4)
+    uneven = box_masks(torch.tensor([[0.0, 0, 10, 10]]), (5, 2), image_size=(20, 30))  # pixels of 4 and of 15 px
+    assert uneven[0].nonzero().tolist() == [
+        [0, 0],
+        [1, 0],
+        [2, 0],
+    ]  # the third's centre: 10 px
+    assert box_masks(boxes[:0], (4, 4), image_size=(4, 4)).shape == (0, 4, 4)
+
+
+def test_a_box_grows_by_one_unit():
+    boxes = torch.tensor([[8.0, 8, 24, 16]])
+    assert box_masks(boxes, (32, 32), image_size=(32, 32)).sum() == 17 * 9
+    assert box_masks(boxes, (32, 32), image_size=(32, 32), unit=0.25).sum() == 16 * 8
+    assert box_masks(boxes, (128, 128), image_size=(32, 32), unit=0.25).sum() == 65 * 33
 
 
 def test_projection_is_nothing_for_the_filled_box_and_for_what_touches_all_its_sides():
@@ -254,6 +268,33 @@ def test_tiny_boxes_are_not_learnt(thin, scene):
     small = target | {"boxes": torch.tensor([[5.0, 5, 5.7, 5.7], [9, 9, 9.5, 9.9]])}
     losses = model([image], [small])
     assert losses["loss_projection"] == 0 and losses["loss_level_set"] == 0
+
+
+def test_masks_are_combined_from_a_map_of_either_sign(thin, scene):
+    """The published 1x1 convolution is not followed by a ReLU."""
+    model = thin()
+    with torch.no_grad():
+        model.head.mask_feature.fuse.bias.fill_(-1e3)
+        features = model.pyramid(model.transform([scene()[0]], None)[0])
+        assert (model.head(features).mask_feature < 0).all()
+
+
+def test_trees_are_not_finer_than_masks(thin, monkeypatch):
+    seen = []
+
+    def filtered(masks, image, level_set):
+        assert masks.shape[1:] == image.shape[1:] == level_set.shape[1:]
+        seen.append(tuple(masks.shape))
+        return masks[:, None].expand(-1, 2, -1, -1)
+
+    monkeypatch.setattr(box2mask_head, "filtered_maps", filtered)
+    head = thin().head
+    positives = box2mask_head.Positives(torch.ones(1), torch.tensor([0, 1]), torch.tensor([[8.0, 8, 40, 30]] * 2))
+    for height, width in ((16, 20), (60, 120)):
+        maps = (torch.rand(channels, scale * height, scale * width) for channels, scale in ((2, 1), (3, 4), (5, 1)))
+        masks, image, level_set = maps
+        assert all(loss.shape == (2,) for loss in head._mask_losses(masks, positives, image, level_set))
+    assert seen == [(2, 16, 20), (2, 60, 96)]
 
 
 def test_masks_of_coarse_levels_are_learnt_at_a_lower_resolution():

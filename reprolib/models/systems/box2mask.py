@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch import nn
 
 from reprolib.models.box2mask_head import Box2MaskHead
 from reprolib.models.detections import detection_rule
-from reprolib.models.feature_pyramid import xavier_conv
 from reprolib.models.one_stage import OneStage, one_stage
 from reprolib.models.solov2_head import CellBranches
 from reprolib.models.solov2_levels import ANCHOR, find_form, levels_of
@@ -16,6 +13,7 @@ from reprolib.models.unified_mask_feature import UnifiedMaskFeature, conv_norm_r
 from reprolib.params import Scale, Schedule
 
 NAME = "Box2Mask-C"
+STD = 0.01
 LEVEL_SET = 5  # channels of the map whose level sets masks shall be
 
 
@@ -51,10 +49,8 @@ def build(
         head=Box2MaskHead(
             levels=levels_of(find_form("full"), scale=scale, short_side=schedule.test_size),
             branches=CellBranches(channels, width=channels, convs=4, num_classes=num_classes, kernel=channels, last=1),
-            mask_feature=UnifiedMaskFeature(
-                channels, width=channels, out_channels=channels, conv=conv, fuse=partial(_conv_relu, bias=True)
-            ),
-            level_set=xavier_conv(channels, LEVEL_SET, kernel_size=3),
+            mask_feature=UnifiedMaskFeature(channels, width=channels, out_channels=channels, conv=conv, fuse=_conv),
+            level_set=_conv(channels, LEVEL_SET, kernel_size=3),
             rule=detection_rule(scale),
             trees=trees == "mst",
             smaller=scale.anchor_sizes[0] / ANCHOR,
@@ -62,9 +58,14 @@ def build(
     )
 
 
-def _conv_relu(in_channels: int, out_channels: int, *, kernel_size: int, bias: bool = False) -> nn.Sequential:
+def _conv_relu(in_channels: int, out_channels: int, *, kernel_size: int) -> nn.Sequential:
+    return nn.Sequential(_conv(in_channels, out_channels, kernel_size=kernel_size, bias=False), nn.ReLU(inplace=True))
+
+
+def _conv(in_channels: int, out_channels: int, *, kernel_size: int, bias: bool = True) -> nn.Conv2d:
+    """Of the same size; weights from a normal distribution of 0.01, as in the published code."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
-    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    nn.init.normal_(conv.weight, std=STD)
     if bias:
         nn.init.zeros_(conv.bias)
-    return nn.Sequential(conv, nn.ReLU(inplace=True))
+    return conv
