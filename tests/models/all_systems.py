@@ -20,9 +20,7 @@ class System:
     """One call of a system's `build`.
 
     one_stage: proposals cost nothing, and it cannot be prompted. queries: nor do detections. training_only: layers that
-    inference does without. side: px of thin inputs. boxes_of_masks: its boxes are those around its masks. boxes_only:
-    it never reads the masks of the training set. enlarge: how many times images are enlarged to be learnt by heart:
-    between centres of stride 8 small objects would be missed.
+    inference does without. side: px of thin inputs. boxes_only: it never reads the masks of the training set.
     """
 
     id: str
@@ -32,9 +30,7 @@ class System:
     one_stage: bool = False
     training_only: frozenset[str] = frozenset()
     side: int = 64
-    boxes_of_masks: bool = False
     queries: bool = False
-    enlarge: int = 1
     boxes_only: bool = False
 
 
@@ -76,14 +72,13 @@ ALL = (
         ),
     ),
     System(id="mnc", module=f"{SYSTEMS}.mnc"),
-    System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True, boxes_of_masks=True),
-    System(id="fcis", module=f"{SYSTEMS}.fcis", one_stage=True, boxes_of_masks=True, queries=True),
+    System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True),
+    System(id="fcis", module=f"{SYSTEMS}.fcis", one_stage=True, queries=True),
     System(
         id="solov2-light",
         module=f"{SYSTEMS}.solov2",
         switches={"solo_form": "light_448", "collision": "last_wins"},
         one_stage=True,
-        boxes_of_masks=True,
     ),
     *(
         System(
@@ -107,7 +102,6 @@ ALL = (
             one_stage=True,
             queries=True,  # polygons are drawn, not computed by layers
             side=128,
-            enlarge=2,
         )
         for suffix, switches in (("", {}), ("-mask", {"polar_nms": "mask", "rays": 72, "keep_ratio": False}))
     ),
@@ -118,40 +112,36 @@ ALL = (
             switches=switches,
             one_stage=True,
             side=128,
-            enlarge=2,
         )
         for suffix, switches in (("", {}), ("-fpn224", {"centermask_maskiou": False, "roi_map": "fpn224"}))
     ),
-    System(id="sotr", module=f"{SYSTEMS}.sotr", one_stage=True, boxes_of_masks=True),
+    System(id="sotr", module=f"{SYSTEMS}.sotr", one_stage=True),
     System(
         id="sotr-double",
         module=f"{SYSTEMS}.sotr",
         switches={"sotr_double_width": True, "sotr_pos_embed": True, "collision": "last_wins"},
         one_stage=True,
-        boxes_of_masks=True,
     ),
     System(
         id="maskformer",
         module=f"{SYSTEMS}.maskformer",
         switches={"dropout": 0.0},  # with it four images take many times as long to learn
         one_stage=True,
-        boxes_of_masks=True,
         queries=True,
     ),
-    System(id="mask2former", module=f"{SYSTEMS}.mask2former", one_stage=True, boxes_of_masks=True, queries=True),
+    System(id="mask2former", module=f"{SYSTEMS}.mask2former", one_stage=True, queries=True),
     *(
         System(
             id="box2mask" + suffix,
             module=f"{SYSTEMS}.box2mask",
             switches=switches,
             one_stage=True,
-            boxes_of_masks=True,
             training_only=frozenset({"head.level_set"}),
             boxes_only=True,
         )
         for suffix, switches in (("", {}), ("-group", {"mask_norm": "group"}))
     ),
-    System(id="knet", module=f"{SYSTEMS}.knet", one_stage=True, boxes_of_masks=True, queries=True),
+    System(id="knet", module=f"{SYSTEMS}.knet", one_stage=True, queries=True),
     System(
         id="queryinst",
         module=f"{SYSTEMS}.queryinst",
