@@ -54,10 +54,11 @@ class Box2MaskHead(SOLOv2Head):
     """See `OneStageHead` and `SOLOv2Head`; ground-truth masks are not looked at.
 
     level_set: mask feature -> the map whose level sets masks shall be. trees: whether the energy of the maps filtered
-    along spanning trees is learnt. smaller: sides of objects, in parts of published ones.
+    along spanning trees is learnt. consistency_rounds: of the averaging, see `consistency_loss`. mask_threshold: of
+    probabilities in inference. smaller: sides of objects, in parts of published ones.
     """
 
-    mask_threshold, least_decayed = 0.55, 0.025
+    least_decayed = 0.025
 
     def __init__(
         self,
@@ -68,10 +69,13 @@ class Box2MaskHead(SOLOv2Head):
         level_set: nn.Module,
         rule: DetectionRule,
         trees: bool = True,
+        consistency_rounds: int = 1,
+        mask_threshold: float = 0.55,
         smaller: float = 1.0,
     ) -> None:
         super().__init__(levels=levels, branches=branches, mask_feature=mask_feature, rule=rule)
         self.level_set, self.trees, self.smaller = level_set, trees, smaller
+        self.consistency_rounds, self.mask_threshold = consistency_rounds, mask_threshold
         self.least_area = LEAST_AREA * smaller**2
 
     def forward(self, features: list[Tensor]) -> BoxPredictions:
@@ -122,7 +126,7 @@ class Box2MaskHead(SOLOv2Head):
         size = tuple(min(SIDE, side) for side in logits.shape[-2:])
         coarse, picture = _resized(logits.sigmoid(), size), _resized(image, size)
         boxes = self._box_masks(positives.boxes, size, image)
-        consistency = consistency_loss(coarse, affinity(picture), boxes)
+        consistency = consistency_loss(coarse, affinity(picture), boxes, rounds=self.consistency_rounds)
         filtered = filtered_maps(coarse, picture, _resized(level_set, size)) if self.trees else None
 
         projection, energy = logits.new_zeros(len(logits)), logits.new_zeros(len(logits))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
-DILATION, ROUNDS, SHARPNESS = 2, 10, 0.3
+DILATION, SHARPNESS = 2, 0.3
 
 
 def box_masks(boxes: Tensor, size: tuple[int, int], *, image_size: tuple[int, int], unit: float = 1.0) -> Tensor:
@@ -63,13 +63,13 @@ def affinity(image: Tensor) -> Tensor:
     return (-distance.square()).mean(0).softmax(0)
 
 
-def consistency_loss(masks: Tensor, likeness: Tensor, boxes: Tensor) -> Tensor:
+def consistency_loss(masks: Tensor, likeness: Tensor, boxes: Tensor, *, rounds: int) -> Tensor:
     """masks [N,h,w] probabilities, likeness [8,h,w] -> [N] how far each mask is from what alike pixels around say.
 
-    The mean over the box's pixels after ten rounds of averaging.
+    The mean over the box's pixels after so many rounds of averaging.
     """
     smooth, boxes = masks, boxes.to(masks)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         smooth = (_neighbours(smooth[:, None])[:, 0] * likeness).sum(1)
     return ((smooth - masks).abs() * boxes).sum((1, 2)) / boxes.sum((1, 2)).clamp(min=1)
 

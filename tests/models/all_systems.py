@@ -134,7 +134,7 @@ ALL = (
         System(
             id="box2mask" + suffix,
             module=f"{SYSTEMS}.box2mask",
-            switches=switches,
+            switches={"mask_threshold": 0.45, **switches},  # as in its row; untrained masks do not reach 0.55
             one_stage=True,
             training_only=frozenset({"head.level_set"}),
             boxes_only=True,

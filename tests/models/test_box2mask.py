@@ -50,6 +50,12 @@ def test_unknown_switches_are_refused(name):
         published(**{name: "warp"})
 
 
+@pytest.mark.parametrize("switch", [{"consistency_rounds": 0}, {"mask_threshold": 1.0}])
+def test_numbers_that_mean_nothing_are_refused(switch):
+    with pytest.raises(ValueError, match=f"{next(iter(switch))} must"):
+        published(**switch)
+
+
 # Boxes
 
 
@@ -126,7 +132,23 @@ def test_constant_masks_are_consistent():
     torch.testing.assert_close(likeness.sum(0), torch.ones(9, 7))
     boxes = torch.ones(2, 9, 7)
     masks = torch.tensor([0.3, 0.8]).view(2, 1, 1).expand(2, 9, 7)
-    torch.testing.assert_close(consistency_loss(masks, likeness, boxes), torch.zeros(2), atol=1e-5, rtol=0)
+    for rounds in (1, 10):
+        found = consistency_loss(masks, likeness, boxes, rounds=rounds)
+        torch.testing.assert_close(found, torch.zeros(2), atol=1e-5, rtol=0)
+
+
+def test_consistency_by_hand():
+    """One row of five alike pixels: two of the eight neighbours are the pixel itself, three lie two to each side.
+
+    Beyond the border the last pixel goes on: the first one has 5/8 of itself and 3/8 of the third.
+    """
+    likeness = torch.full((8, 1, 5), 1 / 8)
+    mask, boxes = torch.tensor([[[0.0, 0, 1, 0, 0]]]), torch.tensor([[[1, 1, 1, 1, 0]]])
+    once = [3 / 8, 0, 1 / 4, 0, 3 / 8]
+    assert consistency_loss(mask, likeness, boxes, rounds=1).item() == pytest.approx((3 / 8 + 3 / 4) / 4)
+    twice = [5 / 8 * once[0] + 3 / 8 * once[2], 3 / 8 * once[0], 6 / 8 * once[0] + 2 / 8 * once[2], 3 / 8 * once[4]]
+    expected = (twice[0] + twice[1] + (1 - twice[2]) + twice[3]) / 4
+    assert consistency_loss(mask, likeness, boxes, rounds=2).item() == pytest.approx(expected)
 
 
 def test_alike_pixels_are_those_of_the_same_tone():
@@ -138,8 +160,8 @@ def test_alike_pixels_are_those_of_the_same_tone():
     assert likeness[right, 4, 2].sum() == pytest.approx(3 / 8)
     mask = (image[:1] > 0).float()
     boxes = torch.ones(1, 8, 12)
-    assert consistency_loss(mask, likeness, boxes) < 0.01
-    assert consistency_loss(mask.roll(1, 2), likeness, boxes) > 0.05
+    assert consistency_loss(mask, likeness, boxes, rounds=10) < 0.01
+    assert consistency_loss(mask.roll(1, 2), likeness, boxes, rounds=10) > 0.05
 
 
 # Trees
@@ -259,6 +281,23 @@ def test_without_trees_the_image_alone_has_level_sets(thin, scene):
     assert one["loss_projection"].item() == pytest.approx(other["loss_projection"].item())
     other["loss_level_set"].backward()
     assert not without.head.level_set.weight.grad.any()
+
+
+def test_rounds_and_threshold_are_the_heads(thin, scene):
+    image, target = scene()
+    once, often = (thin(consistency_rounds=rounds)([image], [target]) for rounds in (1, 10))
+    assert once["loss_consistency"] != often["loss_consistency"]
+    assert once["loss_projection"].item() == pytest.approx(often["loss_projection"].item())
+    areas = []
+    for threshold in (0.2, 0.8):
+        torch.manual_seed(0)
+        model = thin(mask_threshold=threshold).eval()
+        torch.nn.init.normal_(model.head.branches.kernel.weight)  # probabilities of all sizes
+        torch.nn.init.normal_(model.head.mask_feature.fuse.weight)
+        model.head.branches.category.bias.data.fill_(2.0)
+        with torch.no_grad():
+            areas.append(model([image])[0]["masks"].sum().item())
+    assert areas[0] > areas[1]
 
 
 def test_tiny_boxes_are_not_learnt(thin, scene):

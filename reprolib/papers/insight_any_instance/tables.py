@@ -64,6 +64,7 @@ BOX2MASK = Experiment(
     backbone="resnet101",
     dataset="isaid",
     schedule="box2mask",
+    switches={"mask_threshold": 0.45},
 )
 WHOLE = insight(*EVERYTHING)
 WHOLE_ON_SCNET = insight(*EVERYTHING, host="scnet")
