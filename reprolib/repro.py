@@ -72,7 +72,7 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = Fal
                 with clock.phase("tables"):
                     _spread([f"tables@{name}" for name in profile.tables], jobs=jobs)
                 with clock.phase("papers"):
-                    _spread([*(f"papers@{name}" for name in profile.papers), "audit"], jobs=jobs)
+                    _spread([*(f"papers@{name}" for name in profile.papers), "audit", "systems"], jobs=jobs)
             with clock.phase("report" if jobs > 1 else "tables, papers and report"):
                 dvc("repro")
     result = breakdown(profile, clock, runs=changed, seconds=seconds, jobs=jobs)
