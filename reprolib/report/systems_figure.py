@@ -22,7 +22,7 @@ def costs_by_family(systems: Sequence[System], *, title: str = "", note: str = "
         raise NothingToDraw("no system is counted; notebooks/systems.ipynb counts them")
     order = families(counted)
     shown = sorted(counted, key=lambda system: (order.index(system.family), system.count.flops))
-    figure = new_figure(9.5, 1.3 + 0.19 * len(shown))
+    figure = new_figure(8.4, 1.3 + 0.19 * len(shown))
     panels = figure.subplots(1, len(PANELS), sharey=True)
     for axes, (metric, label) in zip(panels, PANELS.items(), strict=True):
         for family, colour in zip(order, COLOURS, strict=False):
