@@ -23,17 +23,20 @@ def describe(
 ) -> dict[str, object]:
     """Parameters by three counting rules and multiply-adds at a network input size (see `reprolib.evaluation.cost`).
 
-    The input is by default the schedule's test size by 1.36 of it, rounded up to 32; `detections` are the RoIs that
-    the mask head sees. Raises ValueError for a data set without a card.
+    The input is by default what the model makes of a typical image: its test size by 1.36 of it, rounded up as it pads,
+    or a square where it does not keep the ratio. `detections` are the RoIs that the mask head sees. Raises ValueError
+    for a data set without a card.
     """
     if run.dataset not in CARDS:
         raise ValueError(f"data set {run.dataset!r} has no card in reprolib/data/cards, so its classes are not known")
     card = CARDS[run.dataset]
     classes = len(card.classes) or card.class_count
-    height = height or math.ceil(run.schedule.test_size / 32) * 32
-    width = width or math.ceil(run.schedule.test_size * TYPICAL_ASPECT / 32) * 32
     proposals = proposals or run.scale.rpn_post_nms[1]
     model = on_meta(lambda: build_model(run, num_classes=classes, pretrained=False))
+    size = model.transform
+    sides = (size.test_size, size.test_size * (TYPICAL_ASPECT if size.keep_ratio else 1))
+    default = (math.ceil(side / size.divisor) * size.divisor for side in sides)
+    height, width = (given or own for given, own in zip((height, width), default, strict=True))
     return {
         "experiment": run.experiment.id,
         "profile": run.profile,

@@ -8,6 +8,7 @@ editing a report, a docstring or another paper costs no retraining. DVC depends 
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -15,7 +16,10 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+from reprolib.files import write_atomic
+
 PACKAGE = Path(__file__).parent
+KEPT = Path("work") / "code_hashes.json"  # what was found of sources, by their content and that of this file
 
 # Followed no further. What the first make or carry is in the fingerprint by value: params and experiments as the
 # recipe, the prepared data as the hash of its annotations and images. The last four change no number.
@@ -40,6 +44,8 @@ def code_hashes(entries: Iterable[str], *, package: Path = PACKAGE) -> dict[str,
 
     Raises ModuleNotFoundError for an entry that has no file.
     """
+    kept = _kept()
+    known = len(kept)
     found: dict[str, str] = {}
     waiting = list(entries)
     while waiting:
@@ -56,6 +62,9 @@ def code_hashes(entries: Iterable[str], *, package: Path = PACKAGE) -> dict[str,
             left_out = any(module == stop or module.startswith(f"{stop}.") for stop in LEFT_OUT)
             if module.split(".")[0] == package.name and not left_out:
                 waiting.append(module)
+    if len(kept) > known:
+        with contextlib.suppress(OSError):  # a folder that is read only: found again each time
+            write_atomic(KEPT, json.dumps(kept))
     return dict(sorted(found.items()))
 
 
@@ -80,13 +89,36 @@ def _path(name: str, package: Path) -> Path | None:
     return None
 
 
-def _read(path: Path) -> tuple[str, frozenset[str]]:
-    return _parse(path, path.stat().st_mtime_ns)
+@cache
+def _kept() -> dict[str, list]:
+    try:
+        return dict(json.loads(KEPT.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _read(path: Path) -> tuple[str, list[str]]:
+    return _found(path, path.stat().st_mtime_ns)
 
 
 @cache
-def _parse(path: Path, modified: int) -> tuple[str, frozenset[str]]:
-    tree = ast.parse(path.read_text(), filename=str(path))
+def _found(path: Path, modified: int) -> tuple[str, list[str]]:
+    source = path.read_bytes()
+    key = hashlib.sha256(_own_source() + source).hexdigest()
+    kept = _kept()
+    if key not in kept:
+        kept[key] = _parse(source, path)
+    code, imported = kept[key]
+    return code, imported
+
+
+@cache
+def _own_source() -> bytes:
+    return Path(__file__).read_bytes()
+
+
+def _parse(source: bytes, path: Path) -> tuple[str, list[str]]:
+    tree = ast.parse(source, filename=str(path))
     imported: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -96,7 +128,7 @@ def _parse(path: Path, modified: int) -> tuple[str, frozenset[str]]:
                 raise ValueError(f"{path}:{node.lineno}: relative imports are not followed; write the full name")
             imported.update(f"{node.module}.{alias.name}" for alias in node.names)
     text = json.dumps(_plain(tree))
-    return hashlib.sha256(text.encode()).hexdigest()[:16], frozenset(imported)
+    return hashlib.sha256(text.encode()).hexdigest()[:16], sorted(imported)
 
 
 def _plain(node: object) -> object:

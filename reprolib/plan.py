@@ -1,9 +1,9 @@
 """The plan of a profile: which runs it has, and for each a file that says what its numbers depend on.
 
 `results/<profile>/runs/` holds, per run, `train/<run>.json` and `evaluate/<run>.json`, per table
-`tables/<table>.json`, per paper `papers/<paper>.json`, and `audit.json` and `report.json` over all papers. DVC stages
-depend on these files: they change exactly when what they stand for changes, and comparing two of them shows why
-something runs again.
+`tables/<table>.json`, per paper `papers/<paper>.json`, and `audit.json`, `systems.json` and `report.json` over all
+papers. DVC stages depend on these files: they change exactly when what they stand for changes, and comparing two of
+them shows why something runs again.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from reprolib.data.cards import CARDS
 from reprolib.experiment import Experiment, Table
 from reprolib.files import write_json
 from reprolib.fingerprint import PACKAGE, code_hashes, digest, libraries
-from reprolib.papers.catalog import all_experiments, all_tables
+from reprolib.papers.catalog import all_experiments, all_tables, papers
 from reprolib.params import ParamsError, Profile, Run, load_profile, resolve
 from reprolib.report.described import prepared_name, read_reports
+from reprolib.report.systems import gather_systems
 
 TRAIN_ENTRIES = ("reprolib.runs.build", "reprolib.runs.training")
 EVALUATE_ENTRIES = ("reprolib.runs.build", "reprolib.runs.evaluation")
@@ -34,6 +35,8 @@ PAPER_ENTRIES = tuple(
 )
 AUDIT_ENTRIES = ("reprolib.audit.figure", "reprolib.audit.text")
 REPORT_ENTRIES = ("reprolib.report.index", "reprolib.site.build", "reprolib.site.content")
+COUNT_ENTRIES = ("reprolib.describe", "reprolib.runs.build", "reprolib.evaluation.cost")
+SYSTEMS_ENTRIES = ("reprolib.costs.systems", "reprolib.report.systems_figure", "reprolib.report.systems_page")
 AUDIT = PACKAGE / "papers" / "audit.md"
 
 
@@ -160,7 +163,7 @@ def report_plan(profile: Profile, paper_profile: Profile) -> dict[str, object]:
             },
             "papers": {paper: paper_plan(profile, paper)["fingerprint"] for paper in profile.papers},
             "notebooks": {path.stem: _hash(path) for path in notebooks if path.is_file()},
-            "files": _file_hashes([*_audited_files(), PACKAGE / "papers" / "methods.csv", *pages]),
+            "files": _file_hashes([*_audited_files(), *_files_of_systems(), *pages]),
             "code": code_hashes(REPORT_ENTRIES),
         }
     )
@@ -169,6 +172,32 @@ def report_plan(profile: Profile, paper_profile: Profile) -> dict[str, object]:
 def audit_plan() -> dict[str, object]:
     """What the audit of the reported numbers depends on: no run."""
     return _with_fingerprint({"files": _file_hashes(_audited_files()), "code": code_hashes(AUDIT_ENTRIES)})
+
+
+def systems_plan(paper_profile: Profile) -> dict[str, object]:
+    """What the page of all systems depends on: tables, facts, and what each count of a network does."""
+    tables = [f"reprolib.papers.{paper}.tables" for paper in papers()]
+    return _with_fingerprint(
+        {
+            "files": _file_hashes([*sorted((PACKAGE / "papers").glob("*/reported/*.csv")), *_files_of_systems()]),
+            "counts": {
+                system.name: count_fingerprint(system.experiment, paper_profile)
+                for system in gather_systems()
+                if system.experiment
+            },
+            "code": code_hashes([*SYSTEMS_ENTRIES, *tables]),
+        }
+    )
+
+
+def count_fingerprint(experiment: Experiment, paper_profile: Profile) -> str:
+    """The hash of an experiment's published recipe and of the code that builds its network and counts it."""
+    run = resolve(paper_profile, experiment, 0)
+    return digest({"recipe": recipe(run), "code": code_hashes([*COUNT_ENTRIES, experiment.module])})
+
+
+def _files_of_systems() -> list[Path]:
+    return [PACKAGE / "papers" / f"{name}.csv" for name in ("methods", "references", "systems")]
 
 
 def _audited_files() -> list[Path]:
@@ -202,6 +231,7 @@ def write_plan(profile: Profile) -> list[Path]:
     for paper in profile.papers:
         values[folder / "papers" / f"{paper}.json"] = paper_plan(profile, paper)
     values[folder / "audit.json"] = audit_plan()
+    values[folder / "systems.json"] = systems_plan(paper_profile)
     values[folder / "report.json"] = report_plan(profile, paper_profile)
     # The stages of tables depend on these folders: there too before any run, for tables that describe data.
     for name in ("records", "matches"):

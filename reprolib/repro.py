@@ -20,7 +20,7 @@ from pathlib import Path
 from reprolib.params import Profile
 from reprolib.plan import profile_runs, table_by_id
 from reprolib.repro_time import Clock, breakdown, store, text
-from reprolib.warm import warm_kernels
+from reprolib.warm import command, warm_processes
 
 LOGS = Path("work") / "logs"
 MOST_JOBS = 8
@@ -48,7 +48,7 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = Fal
         return
     jobs = jobs or default_jobs(profile)
     clock, changed, seconds = Clock(), [], 0.0
-    with warm_kernels() if jobs > 1 and _on_cpu() else contextlib.nullcontext():
+    with warm_processes() if jobs > 1 and _on_cpu() else contextlib.nullcontext():
         with clock.phase("data and plan"):
             if jobs > 1:
                 _spread([f"data@{name}" for name in profile.data], jobs=jobs)
@@ -72,7 +72,7 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = Fal
                 with clock.phase("tables"):
                     _spread([f"tables@{name}" for name in profile.tables], jobs=jobs)
                 with clock.phase("papers"):
-                    _spread([*(f"papers@{name}" for name in profile.papers), "audit"], jobs=jobs)
+                    _spread([*(f"papers@{name}" for name in profile.papers), "audit", "systems"], jobs=jobs)
             with clock.phase("report" if jobs > 1 else "tables, papers and report"):
                 dvc("repro")
     result = breakdown(profile, clock, runs=changed, seconds=seconds, jobs=jobs)
@@ -189,7 +189,7 @@ def _one(name: str, commands: Sequence[Sequence[str]]) -> tuple[int, float]:
 
 def dvc_command(*arguments: str) -> list[str]:
     # Without the option, which belongs to dvc itself and comes first, dvc gives up after 3 s where another dvc is busy.
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    return command("dvc", "--wait-for-lock", *arguments)
 
 
 def environment() -> dict[str, str]:

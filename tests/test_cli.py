@@ -63,6 +63,11 @@ def test_every_published_data_set_has_its_number_of_classes(capsys):
         assert json.loads(printed(capsys, "describe", experiment, *options))["classes"] == count
 
 
+def test_describe_counts_at_the_size_that_the_model_makes_of_an_image(capsys):
+    found = json.loads(printed(capsys, "describe", "coco-yolact_r50", "--profile", "paper", "--json"))
+    assert found["input_size"] == [550, 550] and found["flops"] / 1e9 == pytest.approx(59.5, abs=0.05)
+
+
 def test_describe_takes_an_input_size(capsys):
     options = ("--profile", "paper", "--input", "800x1152", "--detections", "25", "--json")
     found = json.loads(printed(capsys, "describe", "coco-mask_rcnn_r50", *options))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from reprolib import fingerprint
 from reprolib.fingerprint import code_hashes, digest
 from reprolib.papers.catalog import all_experiments
 from reprolib.plan import EVALUATE_ENTRIES, TRAIN_ENTRIES
@@ -43,6 +44,26 @@ def test_code_changes_only_those_who_import_it(package):
     after = code_hashes(["little.a", "little.d"], package=package)
     assert {name for name in before if before[name] != after[name]} == {"little.c"}
     assert code_hashes(["little.d"], package=package) == {"little.d": before["little.d"]}
+
+
+def test_what_was_found_is_kept_by_content(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprint, "KEPT", tmp_path / "work" / "hashes.json")
+    fingerprint._kept.cache_clear()
+    fingerprint._found.cache_clear()
+    try:
+        before = code_hashes(["little.a"], package=package)
+        fingerprint._kept.cache_clear()  # as in another process
+        fingerprint._found.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(fingerprint, "_parse", None)
+            assert code_hashes(["little.a"], package=package) == before
+        write(package / "c.py", "def value():\n    return 2\n")
+        assert code_hashes(["little.a"], package=package) != before
+        fingerprint.KEPT.write_text("[1")  # torn by somebody else
+        fingerprint._kept.cache_clear()
+        assert code_hashes(["little.a"], package=package) != before
+    finally:
+        fingerprint._kept.cache_clear()
 
 
 def test_a_missing_entry_and_a_relative_import_are_errors(package):

@@ -16,7 +16,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_every_stage_and_paper_has_its_notebook():
-    assert {path.stem for path in NOTEBOOKS} == {"data", "train", "evaluate", "audit", "prompt", *papers()}
+    assert {path.stem for path in NOTEBOOKS} == {"data", "train", "evaluate", "audit", "systems", "prompt", *papers()}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -58,7 +58,10 @@ class Clone:
 
     @classmethod
     def of_this_tree(cls, path: Path, *, cache: Path) -> "Clone":
-        for name in ("reprolib", "notebooks", ".dvc/config", "dvc.yaml", ".dvcignore", ".gitignore"):
+        for name in (
+            *("reprolib", "notebooks", ".dvc/config", "dvc.yaml", ".dvcignore", ".gitignore"),
+            "results/systems.json",  # counts of unchanged networks, as every clone has them
+        ):
             source, target = ROOT / name, path / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
@@ -154,6 +157,12 @@ def test_the_report_shows_the_executed_notebook(clone):
     assert 'class="notebook"' in page and "data:image/png;base64" in page
     assert f"../../records/{PLAIN}-0.json" in (folder / "tables/iemask_rcnn-3.html").read_text()
     assert "has not been executed" in (folder / "papers/seanet.html").read_text()
+
+
+def test_systems_are_not_counted_again(clone):
+    counts = "results/systems.json"
+    assert (clone.path / counts).read_bytes() == (ROOT / counts).read_bytes()
+    assert (clone.path / "results/systems.md").read_bytes() == (ROOT / "results/systems.md").read_bytes()
 
 
 def test_a_second_run_finds_nothing_to_do(clone):

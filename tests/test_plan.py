@@ -38,5 +38,8 @@ def test_the_folder_of_the_records_is_there_before_any_run(tmp_path, monkeypatch
     shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     none = dataclasses.replace(load_profile("demo"), experiments=(), tables=("insight_any_instance-1",), papers=())
-    assert [path.name for path in write_plan(none)] == ["insight_any_instance-1.json", "audit.json", "report.json"]
+    assert [path.name for path in write_plan(none)] == [
+        "insight_any_instance-1.json",
+        *("audit.json", "systems.json", "report.json"),
+    ]
     assert Path("results/demo/records").is_dir()

@@ -1,8 +1,9 @@
-"""Kernels forked from a warm process: the same to a notebook, and gone when they should be."""
+"""Processes forked from a warm one: the same to a notebook or a command, and gone when they should be."""
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import nbformat
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from reprolib.warm import warm_kernels
+from reprolib.warm import ADDRESS, command, warm_processes
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks only there")
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks only ther
 @pytest.fixture(scope="module")
 def warm():
     before = os.environ.get("JUPYTER_PATH")
-    with warm_kernels(["ipykernel.kernelapp", "colorsys", "no_such_library"]):
+    with warm_processes(["ipykernel.kernelapp", "colorsys", "no_such_library"]):
         yield
     assert os.environ.get("JUPYTER_PATH") == before
 
@@ -65,6 +66,46 @@ def test_a_failing_cell_and_a_kernel_that_dies_end_the_stage(executed):
     assert status and "died" in said.lower()
 
 
+def test_a_command_is_forked_with_the_libraries_and_ends_with_its_status(warm, tmp_path):
+    shown = "import os, sys\nprint('colorsys' in sys.modules, os.getcwd(), *sys.argv[1:])\nsys.exit(3)"
+    (tmp_path / "shown.py").write_text(shown)
+    done = subprocess.run(command("shown", "a", "b c"), cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (3, ["True", str(tmp_path), "a", "b", "c"])
+    (tmp_path / "shown.py").write_text("raise ValueError('no luck')")
+    done = subprocess.run(command("shown"), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "ValueError: no luck" in done.stderr
+
+
+def test_an_interrupt_reaches_what_a_command_started(warm, tmp_path):
+    text = "import subprocess\nchild = subprocess.Popen(['sleep', '60'])\nprint(child.pid, flush=True)\nchild.wait()"
+    (tmp_path / "shown.py").write_text(text)
+    with subprocess.Popen(
+        command("shown"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as asking:
+        child = int(asking.stdout.readline())
+        asking.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in asking.stderr.read()
+    assert asking.returncode and not alive(child)
+
+
+def test_verbs_ask_for_a_process_once(monkeypatch, tmp_path):
+    verb = [sys.executable, "-m", "reprolib", "list", "--json"]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        monkeypatch.setenv(ADDRESS, str(tmp_path / "socket"))
+        with subprocess.Popen(verb) as asking:
+            client, _ = listener.accept()
+            asked = json.loads(client.makefile().readline())
+            client.sendall(b"1\n5")
+            client.close()
+        assert asking.returncode == 5
+    assert (asked["module"], asked["arguments"]) == ("reprolib", ["list", "--json"])
+    assert ADDRESS not in asked["environment"]
+    # Nobody is there any more: it does the work itself.
+    assert json.loads(subprocess.run(verb, capture_output=True, check=True).stdout)
+
+
 def test_kernels_end_with_who_asked(warm, tmp_path):
     spec = Path(os.environ["JUPYTER_PATH"].split(os.pathsep)[0]) / "kernels/python3/kernel.json"
     file = tmp_path / "connection.json"
@@ -80,7 +121,7 @@ def test_kernels_end_with_who_asked(warm, tmp_path):
 def test_an_interrupt_reaches_the_cell_and_exit_statuses_come_through(warm):
     manager, client = start_new_kernel(kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=40"])
     try:
-        client.execute("import time; print('begun', flush=True); time.sleep(60)")
+        client.execute("import time; print('begun', flush=True); time.sleep(60)", stop_on_error=False)
         while "begun" not in str(client.get_iopub_msg(timeout=30)["content"]):
             pass
         time.sleep(0.5)  # until it sleeps: an interrupt within ipykernel's own printing is not the cell's

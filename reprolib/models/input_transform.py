@@ -83,15 +83,25 @@ class InputTransform(nn.Module):
         if not image.is_floating_point():
             raise TypeError(f"an image must be floating point in 0..1, not {image.dtype}; divide by 255")
         image = (image.as_subclass(Tensor) - self.mean) / self.std
-        height, width = image.shape[-2:]
-        short = self._draw() if self.training else self.test_size
-        factor = min(short / min(height, width), self.max_size / max(height, width))
-        size = max(1, math.floor(height * factor)), max(1, math.floor(width * factor))
-        if not self.keep_ratio:
-            size = short, short
-        if size != (height, width):
+        size = self._resized(image.shape[-2:], self._draw() if self.training else self.test_size)
+        if size != tuple(image.shape[-2:]):
             image = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
         return image.flip(0) if self.bgr else image
+
+    def test_input(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width, padded, at which the network sees such an image in inference."""
+        return self._padded(self._resized((height, width), self.test_size))
+
+    def _resized(self, size: Sequence[int], short: int) -> tuple[int, int]:
+        if not self.keep_ratio:
+            return short, short
+        factor = min(short / min(size), self.max_size / max(size))
+        height, width = (max(1, math.floor(side * factor)) for side in size)
+        return height, width
+
+    def _padded(self, size: Sequence[int]) -> tuple[int, int]:
+        height, width = (math.ceil(side / self.divisor) * self.divisor for side in size)
+        return height, width
 
     def _draw(self) -> int:
         if len(self.min_sizes) == 1:
@@ -99,9 +109,7 @@ class InputTransform(nn.Module):
         return self.min_sizes[int(torch.randint(len(self.min_sizes), (1,)))]
 
     def _pad(self, images: list[Tensor]) -> Tensor:
-        height = max(image.shape[1] for image in images)
-        width = max(image.shape[2] for image in images)
-        height, width = (math.ceil(side / self.divisor) * self.divisor for side in (height, width))
+        height, width = self._padded([max(image.shape[axis] for image in images) for axis in (1, 2)])
         if all(image.shape[1:] == (height, width) for image in images):
             return torch.stack(images)
         batch = images[0].new_zeros((len(images), 3, height, width))

@@ -55,13 +55,16 @@ class Coverage:
 def write_index(root: str | Path = ".") -> Path:
     """Write `results/README.md` below `root` from what is rendered there; the same files give the same text."""
     results = Path(root) / "results"
-    audited = (results / "audit.md").is_file()
+    pages = {
+        "audit.md": "[Audit](audit.md): the reported numbers checked against themselves and each other.",
+        "systems.md": "[Systems](systems.md): what each costs and was checked against, and which nothing here runs.",
+    }
     profiles = [path.name for path in sorted(results.glob("*/")) if (path / "tables").is_dir()]
     parts = [
         "# Results",
         "Written by `reprolib report`. Each table shows the reproduced beside the reported numbers, with the"
         " recipe of the publication beside the one of the runs.",
-        *(["[Audit](audit.md): the reported numbers checked against themselves and each other."] * audited),
+        *(text for name, text in pages.items() if (results / name).is_file()),
         LEGEND.strip(),
         *(_profile(results, name) for name in profiles),
     ]
@@ -126,7 +129,9 @@ def _profile(results: Path, name: str) -> str:
         parts.append("Figures:")
         parts.append("\n".join(f"- {_link(path, results)}" for path in figures))
     notebooks = [
-        path for path in sorted((folder / "notebooks").glob("*.ipynb")) if path.stem in {"audit", *catalog.papers()}
+        path
+        for path in sorted((folder / "notebooks").glob("*.ipynb"))
+        if path.stem in {"audit", "systems", *catalog.papers()}
     ]
     if notebooks:
         parts.append("Executed notebooks (in DVC, `dvc pull` or `dvc repro` brings them):")

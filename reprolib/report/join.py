@@ -12,8 +12,9 @@ from reprolib.params import Profile
 from reprolib.report import described
 from reprolib.report.comparable import MEASURED_BY_CLOCK
 from reprolib.report.joined import JoinedCell, JoinedRow
-from reprolib.report.judged import REPORTED_ONLY_METHODS, judge
+from reprolib.report.judged import judge
 from reprolib.report.reported import Cell, load_table, unprinted
+from reprolib.report.reported_only import REPORTED_ONLY
 from reprolib.report.seed_noise import SeedNoise
 from reprolib.report.uncertainty import (
     Measured,
@@ -200,7 +201,7 @@ def _records_of(experiment: Experiment | None, records: Mapping[str, Mapping]) -
 def _status(row: Row, cells: Sequence[JoinedCell], records: tuple[Mapping, ...]) -> str:
     if row.dataset:
         return "run" if any(joined.reproduced is not None for joined in cells) else "not run"
-    if cells[0].cell.row_kind == "dataset" or cells[0].cell.method in REPORTED_ONLY_METHODS:
+    if cells[0].cell.row_kind == "dataset" or cells[0].cell.method in REPORTED_ONLY:
         return "reported only"
     if row.experiment is None:
         return "not built yet"

@@ -10,20 +10,9 @@ from reprolib.params import Profile
 from reprolib.report.comparable import why_not_comparable
 from reprolib.report.joined import JoinedCell, JoinedRow
 from reprolib.report.reported import Cell
+from reprolib.report.reported_only import REPORTED_ONLY
 from reprolib.report.uncertainty import IMAGES_ONLY, Estimate, Interval, estimate_gain, holm
 from reprolib.report.verdict import Case, verdict
-
-# Methods that nothing can run: no text or code to implement from, or old results that are only quoted.
-REPORTED_ONLY_METHODS = frozenset(
-    {
-        "RSIISN",
-        "FB-ISNet",
-        "WSODet",
-        "DAL",
-        "Ref35-EllipticCenterness",
-        "FCIS+++",
-    }
-)
 
 COUNT_TOLERANCE = {"params_M": 0.005, "flops_G": 0.01}
 
@@ -111,9 +100,8 @@ def _case(
     cell = joined.cell
     if cell.row_kind == "dataset":
         return Case(kind="count", reported=cell.value, runnable=False), ("describes a data set",)
-    if cell.method in REPORTED_ONLY_METHODS:
-        why = "no text or code to implement from, or a quoted result"
-        return Case(kind="level", reported=cell.value, runnable=False), (why,)
+    if cell.method in REPORTED_ONLY:
+        return Case(kind="level", reported=cell.value, runnable=False), (REPORTED_ONLY[cell.method].rstrip("."),)
     why = _why_not_run(cell, row, records, joined.values, profile)
     if why is not None:
         return Case(kind="level", reported=cell.value, measured=False), tuple(filter(None, (why,)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from pathlib import Path
 
@@ -103,11 +102,7 @@ def _evaluated(run: Run, *, fingerprint: str, data_fingerprint: str, device: str
 
 def _cost(run: Run, model: nn.Module, dataset: CocoInstances, detections: list[dict]) -> dict[str, object]:
     """Parameters, and FLOPs as the publications take them: at the split's median input and mean detections."""
-    schedule = run.schedule
-    inputs = []
-    for height, width in dataset.sizes:
-        factor = min(schedule.test_size / min(height, width), schedule.max_size / max(height, width))
-        inputs.append((math.ceil(height * factor / 32) * 32, math.ceil(width * factor / 32) * 32))
+    inputs = [model.transform.test_input(height, width) for height, width in dataset.sizes]
     height = int(statistics.median_high(h for h, _ in inputs))
     width = int(statistics.median_high(w for _, w in inputs))
     counts = {

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from importlib import resources
+from functools import cached_property
 from pathlib import Path
 
 from reprolib.audit.finding import Finding
@@ -20,6 +18,8 @@ from reprolib.report.claims import Claim, join_claims
 from reprolib.report.joined import JoinedCell, JoinedRow
 from reprolib.report.layout import Sheet, lay_out
 from reprolib.report.recipe import Recipe, recipes
+from reprolib.report.systems import System as Known
+from reprolib.report.systems import gather_systems
 from reprolib.report.tables import join_tables
 
 # What a publication prints per image, as images per second.
@@ -60,13 +60,11 @@ class Place:
 class System:
     """A method as publications name it, with every row that shows it.
 
-    family: two-stage, cascade, one-stage ...; empty where no list says. origin: where each publication's numbers come
-    from, in words, by paper.
+    known: what is known of it besides; None of what stands in rows of the suite's own alone.
     """
 
     name: str
-    family: str
-    origin: Mapping[str, str]
+    known: Known | None
     places: Sequence[Place]
 
     @property
@@ -138,7 +136,7 @@ def gather(profile_name: str | None = None, *, params: str | Path = "params.yaml
         profile=profile,
         results=results,
         tables=tables,
-        systems=_systems(list(tables.values())),
+        systems=_systems(list(tables.values()), Path(params).parent),
         records=records,
         claims=join_claims(load_claims(), joined),
         checks=audit(),
@@ -156,33 +154,15 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower().replace("+", " plus ")).strip("-")
 
 
-def _systems(tables: Sequence[TableContent]) -> list[System]:
+def _systems(tables: Sequence[TableContent], root: Path) -> list[System]:
+    known = {system.name: system for system in gather_systems(root)}
     places: dict[str, list[Place]] = {}
     for content in tables:
         for row in content.rows:
-            if row.head.method:
-                places.setdefault(row.head.method, []).append(Place(content=content, row=row))
-    known = _methods()
-    systems = [
-        System(
-            name=name,
-            family=known.get(name, {}).get("family", ""),
-            origin=_by_paper(known.get(name, {}).get("status_by_paper", "")),
-            places=tuple(found),
-        )
-        for name, found in places.items()
-    ]
+            names = [row.head.method]
+            if row.experiment and row.experiment.system in known and not known[row.experiment.system].named:
+                names.append(row.experiment.system)  # run in place of the one that the row names
+            for name in filter(None, names):
+                places.setdefault(name, []).append(Place(content=content, row=row))
+    systems = [System(name=name, known=known.get(name), places=tuple(found)) for name, found in places.items()]
     return sorted(systems, key=lambda system: system.name.lower())
-
-
-def _by_paper(text: str) -> dict[str, str]:
-    """`paper=text; paper=text` as a mapping."""
-    entries = (entry.partition("=") for entry in re.split(r"; (?=\w+=)", text))
-    return {paper: said for paper, _, said in entries if said}
-
-
-@lru_cache(maxsize=1)
-def _methods() -> Mapping[str, Mapping[str, str]]:
-    """What is known of each method, by its canonical name."""
-    text = (resources.files("reprolib.papers") / "methods.csv").read_text(encoding="utf-8")
-    return {line["canonical_name"]: line for line in csv.DictReader(text.splitlines())}

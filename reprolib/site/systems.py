@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reprolib.audit.printed import LOWER_IS_BETTER
+from reprolib.report import systems_page as texts
 from reprolib.report.join import main_metrics
 from reprolib.report.layout import printed_components
+from reprolib.report.systems import COSTS
 from reprolib.report.texts import NOTHING, number_text
 from reprolib.site.content import Content, Place, System, images_per_second
 from reprolib.site.drawings import Point, speed_accuracy
@@ -21,6 +23,8 @@ def speed_drawing(content: Content) -> Drawing | None:
     """
     reported, reproduced = [], {}
     for system in content.systems:
+        if system.known and not system.known.named:
+            continue  # its rows are another's, under whose name they are printed
         for place in system.places:
             mask, rate = place.row.cell("segm/AP"), place.rate()
             if not mask or not rate:
@@ -46,27 +50,40 @@ def speed_drawing_of(system: System, drawing: Drawing) -> Drawing | None:
 
 
 def systems_page(content: Content) -> dict[str, object]:
-    """The list of systems, and speed against AP."""
+    """The list of systems; `known` holds what is known of those that are more than a row of the suite's own."""
     lines = []
     for system in content.systems:
         costs = []
-        for metric, field, unit in (("params_M", "params", 1e6), ("flops_G", "flops", 1e9)):
+        for metric in COSTS:
             printed = [place.row.cell(metric).cell.value for place in system.reported(metric)]
-            counted = [record["cost"][field] / unit for record in system.records if record["cost"][field] is not None]
-            costs += [_span(printed), _span(counted)]
+            counted = system.known.count.of[metric] if system.known and system.known.count else None
+            costs += [_span(printed), (number_text(counted, 1), counted)]
         run = sum(bool(place.row.records) for place in system.places)
         lines.append({"system": system, "run": run, "costs": costs})
-    return {"lines": lines}
+    return {"lines": lines, "known": [system.known for system in content.systems if system.known], "texts": texts}
 
 
 def system_page(content: Content, system: System) -> dict[str, object]:
     """One system: what it costs, printed and counted; every row that shows it."""
-    costs = [*_printed_costs(system), *_counted_costs(content, system)]
+    costs = [*_printed_costs(system), *_published_scale(system), *_counted_costs(content, system)]
     return {
         "system": system,
         "costs": costs,
         "places": [_place(place) for place in system.places],
+        "texts": texts,
     }
+
+
+def _published_scale(system: System) -> Iterator[dict[str, object]]:
+    """The count that does not depend on a run."""
+    if system.known and (count := system.known.count):
+        yield {
+            "where": count.experiment,
+            "link": "",
+            "backbone": count.backbone,
+            "numbers": [*((number_text(value, 2), value) for value in count.of.values()), (NOTHING, None)],
+            "conditions": f"published scale, {count.input_size[0]} × {count.input_size[1]} px",
+        }
 
 
 def _printed_costs(system: System) -> Iterator[dict[str, object]]:

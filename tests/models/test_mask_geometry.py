@@ -127,6 +127,16 @@ def test_short_sides_are_drawn_in_training_only() -> None:
     assert transform.eval()([torch.rand(3, 60, 90)])[0].image_sizes == [(40, 60)]
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    size=st.tuples(st.integers(5, 90), st.integers(5, 90)), keep_ratio=st.booleans(), divisor=st.sampled_from([1, 32])
+)
+def test_an_images_input_is_known_without_it(size, keep_ratio, divisor) -> None:
+    sizes = {"min_sizes": (20,), "test_size": 40, "max_size": 70, "divisor": divisor, "keep_ratio": keep_ratio}
+    transform = InputTransform(**sizes, mean=(0, 0, 0), std=(1, 1, 1), bgr=False).eval()
+    assert transform([torch.rand(3, *size)])[0].tensors.shape[-2:] == transform.test_input(*size)
+
+
 def test_dialects_normalise_the_same_picture() -> None:
     schedule = Schedule(test_size=32, max_size=64)
     image = torch.rand(3, 32, 32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from reprolib.papers import catalog
 from reprolib.report.index import coverage, write_index
 from reprolib.report.tables import render
@@ -51,7 +53,9 @@ def test_nothing_rendered_yet(root):
     assert "# Results" in text and "audit.md" not in text
 
 
-def test_the_audit_is_linked_where_there_is_one(root):
+@pytest.mark.parametrize("name", ["audit", "systems"])
+def test_the_pages_over_all_papers_are_linked_where_they_are(root, name):
     (root / "results").mkdir(exist_ok=True)
-    (root / "results" / "audit.md").write_text("# Audit\n")
-    assert "[Audit](audit.md)" in write_index(root).read_text()
+    (root / "results" / f"{name}.md").write_text("# Page\n")
+    text = write_index(root).read_text()
+    assert f"[{name.capitalize()}]({name}.md)" in text and text.count("](") == 1

@@ -38,6 +38,7 @@ def content(tmp_path_factory) -> Content:
     shutil.copy(ROOT / "params.yaml", root)
     results = root / "results" / "demo"
     (results / "records").mkdir(parents=True)
+    shutil.copy(ROOT / "results" / "systems.json", results.parent)
     for run in RUNS:
         shutil.copy(ROOT / "results" / "demo" / "records" / f"{run}.json", results / "records")
     (results / "notebooks").mkdir()

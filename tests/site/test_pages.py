@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from reprolib.papers import catalog
+from reprolib.report.reported_only import REPORTED_ONLY
 from reprolib.site import build as building
 from reprolib.site.content import gather, slug
 from reprolib.site.notebooks import notebook_html
@@ -118,6 +120,44 @@ def test_what_did_not_run_says_so_and_links_nothing(parsed, report):
     assert rows["row-4"][-1] == "no record" and "not run" in rows["row-4"][13]
     assert "has not been executed" in (report / "papers/seanet.html").read_text()
     assert "has not been executed" not in (report / "papers/iemask_rcnn.html").read_text()
+
+
+def test_systems_are_listed_with_publication_cost_and_code(content, parsed, report):
+    rows = {row[0]: row for row in parsed[(report / "systems.html").resolve()].rows.values() if row}
+    mask_rcnn = rows["Mask R-CNN"]
+    assert mask_rcnn[1:3] == ["two-stage", "He et al., ICCV 2017"] and mask_rcnn[4] == "3 of 31"
+    assert mask_rcnn[5:9] == ["44.1 to 63.2", "44.3", "203.7", "204.0"]
+    assert "pytorch/vision (BSD-3-Clause)" in mask_rcnn[9]
+    assert rows["SA R-CNN inferred"][9] == "no public code found"
+    assert rows["DAL reported only"][5:] == ["–"] * 5
+    assert len(rows) - 1 == len(content.systems) == 43 + len({row.name for row in own_rows(content)})
+
+
+def own_rows(content) -> list:
+    """The extra rows of all tables that have a name of their own."""
+    extras = [row.extra for table in catalog.all_tables().values() for row in table.rows if row.extra]
+    return [extra for extra in extras if not (system := content.system(extra.name)) or system.known is None]
+
+
+def test_a_system_that_nothing_runs_says_why(content, report):
+    text = (report / "systems.html").read_text()
+    for name, why in REPORTED_ONLY.items():
+        page = (report / f"systems/{slug(name)}.html").read_text()
+        assert html.escape(why) in text.replace("&#39;", "&#x27;") and html.escape(why) in page.replace(
+            "&#39;", "&#x27;"
+        )
+        assert "Checked against" not in page
+
+
+def test_a_system_that_stands_in_for_another_has_its_row(content, report):
+    (place,) = content.system("Mask2Former").places
+    assert (place.content.table.id, place.row.number, place.row.head.method) == (
+        "location_attention-2",
+        7,
+        "MaskFormer",
+    )
+    assert [place.row.number for place in content.system("MaskFormer").places] == [7, 13]
+    assert "systems/mask2former.html" not in re.findall(r'xlink:href="([^"]*)"', (report / "systems.html").read_text())
 
 
 def test_the_matrix_counts_every_claim(parsed, report):
