@@ -139,7 +139,7 @@ ALL = (
             training_only=frozenset({"head.level_set"}),
             boxes_only=True,
         )
-        for suffix, switches in (("", {}), ("-group", {"mask_norm": "group"}))
+        for suffix, switches in (("", {}), ("-group", {"mask_norm": "group", "consistency_rounds": 10}))
     ),
     System(id="knet", module=f"{SYSTEMS}.knet", one_stage=True, queries=True),
     System(
