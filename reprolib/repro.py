@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from reprolib.params import Profile
@@ -48,7 +48,10 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = Fal
         return
     jobs = jobs or default_jobs(profile)
     clock, changed, seconds = Clock(), [], 0.0
-    with warm_processes() if jobs > 1 and _on_cpu() else contextlib.nullcontext():
+    with contextlib.ExitStack() as around:
+        if jobs > 1 and _on_cpu():
+            around.enter_context(_cores_shared(jobs))
+            around.enter_context(warm_processes())
         with clock.phase("data and plan"):
             if jobs > 1:
                 _spread([f"data@{name}" for name in profile.data], jobs=jobs)
@@ -78,6 +81,23 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = Fal
     result = breakdown(profile, clock, runs=changed, seconds=seconds, jobs=jobs)
     store(profile, result)
     print(text(result), flush=True)
+
+
+@contextlib.contextmanager
+def _cores_shared(jobs: int) -> Iterator[None]:
+    """Let torch take its part of the cores in what starts within, unless the user has said how many threads it takes.
+
+    With as many threads each as there are cores, two notebooks side by side take half as long again.
+    """
+    name = "OMP_NUM_THREADS"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = str(max(1, (os.cpu_count() or 1) // jobs))
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def _on_cpu() -> bool:

@@ -48,6 +48,17 @@ def test_jobs_follow_cores_and_threads(monkeypatch, cores, threads, jobs):
     assert repro.default_jobs(dataclasses.replace(profile, schedules={"default": schedule})) == jobs
 
 
+def test_what_runs_side_by_side_shares_the_cores(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with repro._cores_shared(3):
+        assert repro.environment()["OMP_NUM_THREADS"] == "2"
+    assert "OMP_NUM_THREADS" not in repro.environment()
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")  # the user's own
+    with repro._cores_shared(3):
+        assert repro.environment()["OMP_NUM_THREADS"] == "5"
+
+
 def test_a_table_without_runs_starts_none(monkeypatch, tmp_path):
     """`dvc repro` without a target would run the whole pipeline."""
     profile = load_profile("demo", path=ROOT / "params.yaml")
