@@ -1,10 +1,12 @@
 """Every system learns four images by heart, through the real training, inference and evaluation.
 
-`pytest -m slow tests/models/test_overfit.py` prints what each reached and how long it took: a minute or two each.
+`pytest -m slow tests/models/test_overfit.py` prints what each reached and how long it took: a minute or
+several each, of which docs/overfitting.md keeps the table.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import runpy
 import time
@@ -186,11 +188,12 @@ def test_four_images_are_learnt_by_heart(system, ships, close_ships, tmp_path, c
     torch.set_num_threads(1)
     seed_everything(0)
     images = close_ships if system.one_stage or system.switches.get("dialect") == "torchvision" else ships
+    schedule = dataclasses.replace(SCHEDULE, **system.by_heart)
     model = importlib.import_module(system.module).build(
-        num_classes=1, backbone=system.backbone, scale=SCALE, schedule=SCHEDULE, **system.switches
+        num_classes=1, backbone=system.backbone, scale=SCALE, schedule=schedule, **system.switches
     )
     start = time.perf_counter()
-    train(model, images, SCHEDULE, seed=0, device="cpu", work=tmp_path / "work", log=tmp_path / "log.jsonl")
+    train(model, images, schedule, seed=0, device="cpu", work=tmp_path / "work", log=tmp_path / "log.jsonl")
     took = time.perf_counter() - start
     results, _ = predict(model, images, device="cpu")
     boxes, masks = average_precision(images, results)
