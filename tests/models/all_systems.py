@@ -21,6 +21,7 @@ class System:
 
     one_stage: proposals cost nothing, and it cannot be prompted. queries: nor do detections. training_only: layers that
     inference does without. side: px of thin inputs. boxes_only: it never reads the masks of the training set.
+    by_heart: settings of the schedule that it needs to learn four images by heart.
     """
 
     id: str
@@ -32,6 +33,7 @@ class System:
     side: int = 64
     queries: bool = False
     boxes_only: bool = False
+    by_heart: dict[str, object] = field(default_factory=dict)
 
 
 ALL = (
@@ -73,7 +75,14 @@ ALL = (
     ),
     System(id="mnc", module=f"{SYSTEMS}.mnc"),
     System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True),
-    System(id="fcis", module=f"{SYSTEMS}.fcis", one_stage=True, queries=True),
+    System(
+        id="fcis",
+        module=f"{SYSTEMS}.fcis",
+        one_stage=True,
+        queries=True,
+        # After 800 steps mask AP is 89.7, after 400 it is 83.6.
+        by_heart={"iterations": 1200},
+    ),
     System(
         id="solov2-light",
         module=f"{SYSTEMS}.solov2",
@@ -141,7 +150,13 @@ ALL = (
         )
         for suffix, switches in (("", {}), ("-group", {"mask_norm": "group", "consistency_rounds": 10}))
     ),
-    System(id="knet", module=f"{SYSTEMS}.knet", one_stage=True, queries=True),
+    System(
+        id="knet",
+        module=f"{SYSTEMS}.knet",
+        one_stage=True,
+        queries=True,
+        by_heart={"iterations": 1000, "lr": 5e-4},  # published 1e-4; after 400 steps of 1e-3 box AP 75
+    ),
     System(
         id="queryinst",
         module=f"{SYSTEMS}.queryinst",

@@ -1,10 +1,12 @@
 """Every system learns four images by heart, through the real training, inference and evaluation.
 
-`pytest -m slow tests/models/test_overfit.py` prints what each reached and how long it took: a minute or two each.
+`pytest -m slow tests/models/test_overfit.py` prints what each reached and how long it took: a minute or
+several each, of which docs/overfitting.md keeps the table.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import runpy
 import time
@@ -36,7 +38,7 @@ SIDE = 128
 SEED = 125  # its four images hold 21 ships, the least of 96 pixels
 CLOSE_SEED = 0  # its four images hold 8 ships, of 323 to 6,254 pixels
 CLOSER = 3  # times, of close-ups
-WANTED = 90.0  # percent, of boxes and masks
+WANTED = 90.0  # percent, of boxes and masks; of torchvision, whose targets cannot, percent of what they reach
 WANTED_FROM_BOXES = 60.0  # of masks that are learnt from boxes alone
 SCALE = Scale(
     backbones=dict.fromkeys(("resnet50", "resnet101"), "test_resnet") | {"hrnet_w18": "hrnet_w18_small"},
@@ -185,16 +187,19 @@ def test_what_can_be_reached(ships, close_ships) -> None:
 def test_four_images_are_learnt_by_heart(system, ships, close_ships, tmp_path, capsys) -> None:
     torch.set_num_threads(1)
     seed_everything(0)
-    images = close_ships if system.one_stage or system.switches.get("dialect") == "torchvision" else ships
+    coarse = system.switches.get("dialect") == "torchvision"
+    images = close_ships if system.one_stage or coarse else ships
+    schedule = dataclasses.replace(SCHEDULE, **system.by_heart)
     model = importlib.import_module(system.module).build(
-        num_classes=1, backbone=system.backbone, scale=SCALE, schedule=SCHEDULE, **system.switches
+        num_classes=1, backbone=system.backbone, scale=SCALE, schedule=schedule, **system.switches
     )
     start = time.perf_counter()
-    train(model, images, SCHEDULE, seed=0, device="cpu", work=tmp_path / "work", log=tmp_path / "log.jsonl")
+    train(model, images, schedule, seed=0, device="cpu", work=tmp_path / "work", log=tmp_path / "log.jsonl")
     took = time.perf_counter() - start
     results, _ = predict(model, images, device="cpu")
     boxes, masks = average_precision(images, results)
     with capsys.disabled():
         print(f"\n{system.id:24} box AP {boxes:5.1f}  mask AP {masks:5.1f}  {took:4.0f} s", end=" ", flush=True)
     assert boxes >= WANTED
-    assert masks >= (WANTED_FROM_BOXES if system.boxes_only else WANTED)
+    reachable = ceiling(images, roi_targets("torchvision"))[1] / 100 if coarse else 1.0
+    assert masks >= reachable * (WANTED_FROM_BOXES if system.boxes_only else WANTED)
