@@ -148,7 +148,7 @@ ALL = (
             training_only=frozenset({"head.level_set"}),
             boxes_only=True,
         )
-        for suffix, switches in (("", {}), ("-group", {"mask_norm": "group", "consistency_rounds": 10}))
+        for suffix, switches in (("", {}), ("-group", {"mask_norm": "group"}))
     ),
     System(
         id="knet",
