@@ -11,8 +11,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 repro: .venv/installed .dvc/config
 	@$(BIN)/python -m reprolib repro
 
+# One thread: the networks of the tests are small, and beside other work more threads wait for each other.
 test: .venv/installed .venv/official .venv/browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
