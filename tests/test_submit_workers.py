@@ -141,7 +141,14 @@ class Project:
         said = self.said / f"{len(list(self.said.iterdir()))}"
         with said.open("w") as file:
             process = subprocess.Popen(
-                command, cwd=self.path, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+                command,
+                cwd=self.path,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                # What a shell started in the background ignores it, and so would the leader.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         return process, said
 
