@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torchvision.ops import generalized_box_iou_loss
 
 from reprolib.models.area_ratio_pooler import SizedMaps
-from reprolib.models.detections import DetectionRule, spread_scores
-from reprolib.models.fcos_inference import Found, select, spread_pairs
+from reprolib.models.detections import DetectionRule
+from reprolib.models.fcos_inference import Found, select, with_spread
 from reprolib.models.fcos_losses import centreness_loss, class_loss, weighted
 from reprolib.models.fcos_targets import assign, centreness, from_sides, make_locations, to_sides
 from reprolib.models.fcos_tower import LEVELS, Tower, class_conv, conv3x3, per_location
@@ -115,15 +115,7 @@ class CenterMaskHead(nn.Module):
     def with_instances(self, predictions: Predictions, batch: Batch, boxes: Tensor) -> Predictions:
         """A location and class for each box; their masks are what the mask branch makes of the features."""
         points = self._locations(predictions).points
-        cells, num_classes = predictions.classes.shape[1:]
-        rows, labels = spread_pairs(len(boxes), cells=cells, num_classes=num_classes, device=boxes.device)
-        numbers = torch.arange(len(rows), device=boxes.device)
-        given = predictions._replace(
-            classes=torch.full_like(predictions.classes, -20),
-            centreness=torch.full_like(predictions.centreness, 20),
-            sides=predictions.sides.clone(),
-        )
-        given.classes[0, rows, labels] = spread_scores(numbers).logit().to(given.classes)
+        given, rows = with_spread(predictions, len(boxes))
         given.sides[0, rows] = to_sides(points[rows], boxes[: len(rows)]).to(given.sides)
         return given
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from reprolib.models.input_transform import scale_boxes
 from reprolib.models.mask_resize import TOGETHER
 from reprolib.models.mask_targets import cut_masks, in_chunks
+from reprolib.models.point_criterion import linear_dice_loss
 from reprolib.models.samples import Samples
 
 LOST = 0.01  # change of a pixel by halving and doubling its mask, from which detail is lost there
@@ -69,9 +70,7 @@ def incoherence_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     """Half the sum of binary cross-entropy and Dice loss (smoothed by 1) of logits [R,h,w]; 0 without boxes."""
     if not len(logits):
         return logits.sum() * 0
-    found = logits.sigmoid().flatten(1)
-    truth = wanted.flatten(1)
-    dice = 1 - (2 * (found * truth).sum(1) + 1) / (found.sum(1) + truth.sum(1) + 1)
+    dice = linear_dice_loss(logits.sigmoid().flatten(1), wanted.flatten(1))
     return 0.5 * (dice.mean() + F.binary_cross_entropy_with_logits(logits, wanted))
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reprolib.models.detections import DetectionRule, spread_scores
-from reprolib.models.fcos_inference import select, spread_pairs
+from reprolib.models.detections import DetectionRule
+from reprolib.models.fcos_inference import select, with_spread
 from reprolib.models.fcos_losses import centreness_loss, class_loss, iou_loss, weighted
 from reprolib.models.fcos_targets import Locations, assign, from_sides, make_locations, to_sides
 from reprolib.models.fcos_tower import LEVELS, Tower, class_conv, conv3x3, per_location
@@ -163,16 +163,10 @@ class PolarMaskHead(nn.Module):
 
     def with_instances(self, predictions: Predictions, batch: Batch, boxes: Tensor) -> Predictions:
         """A location and class for each box; the location moves to its centre and has rays to its border."""
-        cells, num_classes = predictions.classes.shape[1:]
-        rows, labels = spread_pairs(len(boxes), cells=cells, num_classes=num_classes, device=boxes.device)
-        boxes, numbers = boxes[: len(rows)].to(predictions.points), torch.arange(len(rows), device=boxes.device)
+        given, rows = with_spread(predictions, len(boxes))
+        given = given._replace(rays=predictions.rays.clone(), points=predictions.points.clone())
+        boxes = boxes[: len(rows)].to(given.points)
         half = (boxes[:, 2:] - boxes[:, :2]) / 2
-        given = predictions._replace(
-            classes=torch.full_like(predictions.classes, -20),
-            centreness=torch.full_like(predictions.centreness, 20),
-            **{key: getattr(predictions, key).clone() for key in ("sides", "rays", "points")},
-        )
-        given.classes[0, rows, labels] = spread_scores(numbers).logit().to(given.classes)
         given.points[rows] = boxes[:, :2] + half
         given.sides[0, rows] = half.repeat(1, 2)
         across = directions(given.rays.shape[-1], like=half).abs().clamp(min=1e-6)
