@@ -16,6 +16,7 @@ from reprolib.models.incoherence import (
     lost_detail,
     nodes_above,
 )
+from reprolib.models.mask_targets import cut_masks
 from reprolib.models.node_encoder import NodeEncoder
 from reprolib.models.roi_pooler import roi_pooler
 from reprolib.models.samples import Samples
@@ -158,6 +159,40 @@ def test_only_chosen_nodes_are_written(branch) -> None:
     assert branch.encoder.seen[0] == (1, 196 + 1 + 4 + 16, 32)
     assert (mask[12:16, 20:24] == written).all() and (mask == written).sum() == 16
     assert torch.equal(mask[40:], plain[0, 40:])
+
+
+class Knowing(nn.Module):
+    """An encoder that is given the numbers of the nodes and answers whether their cells of the box are in the mask."""
+
+    def __init__(self, mask: torch.Tensor, box: torch.Tensor) -> None:
+        super().__init__()
+        self.mask, self.box = mask, box
+
+    def forward(self, nodes: list[torch.Tensor]) -> torch.Tensor:
+        levels = zip((14, 28, 56, 112), nodes, strict=True)
+        return torch.cat([truth(self.mask, self.box, side)[node] for side, node in levels], dim=1) * 20 - 10
+
+
+def truth(mask: torch.Tensor, box: torch.Tensor, side: int) -> torch.Tensor:
+    """What a box [4] sees of a mask [H,W] at side x side nodes, flat."""
+    first = torch.zeros(1, dtype=torch.long)
+    return cut_masks(mask[None], box[None], first, size=side, aligned=True, binary=True).flatten()
+
+
+def test_an_encoder_that_knows_the_truth_makes_it_of_any_coarse_mask(branch, monkeypatch) -> None:
+    """All nodes of the first level are overwritten, of the finer ones those on the outline, where the truth lies."""
+    down, right = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    mask = (((right - 45) / 30) ** 2 + ((down - 50) / 18) ** 2 <= 1).float()
+    box = torch.tensor([10.0, 28, 80, 72])
+    monkeypatch.setattr(branch, "encoder", Knowing(mask, box))
+    monkeypatch.setattr(branch, "tokens", lambda maps, coarse, nodes: (nodes,))
+    outline = truth(lost_detail(mask[None])[0].float(), box / 2, 28).unflatten(0, (28, 28))[None]
+    incoherence = outline.clamp(min=1e-3)  # as of a sigmoid
+    wanted = truth(mask, box, 112).unflatten(0, (112, 112)).bool()
+    for coarse in (torch.zeros(1, 28, 28), torch.ones(1, 28, 28)):
+        assert torch.equal(branch.refined([], coarse, incoherence) >= 0.5, wanted)
+    without = branch.refined([], torch.zeros(1, 28, 28), incoherence * 0.1) >= 0.5
+    assert without.ne(wanted).float().mean() > 0.02, "the finer levels have their part in it"
 
 
 def test_in_inference_every_node_of_the_first_level_is_chosen(branch) -> None:
