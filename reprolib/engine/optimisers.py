@@ -1,4 +1,4 @@
-"""Optimisers over parameter groups: normalisation layers apart, frozen parameters left out."""
+"""Optimisers over parameter groups: norms and embeddings apart, frozen parameters left out."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from reprolib.params import Schedule
 
-NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # _NormBase: batch, sync and instance norm
+# _NormBase: batch, sync and instance norm
+APART = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
 
 
 def parameter_groups(model: nn.Module, schedule: Schedule) -> list[dict]:
-    """Weights and biases with `weight_decay`, norm layers' weights and biases with `norm_weight_decay`.
+    """Weights and biases with `weight_decay`, those of norm layers and of embeddings with `norm_weight_decay`.
 
-    This is detectron2's rule (WEIGHT_DECAY_NORM 0, biases decayed like weights), on which the published recipes rest.
+    This is detectron2's rule (WEIGHT_DECAY_NORM 0, Mask2Former's WEIGHT_DECAY_EMBED 0, biases decayed like weights);
+    for recipes of MMDetection that decay norms too, a schedule's `norm_weight_decay` is its `weight_decay`.
     Where the schedule has a `backbone_factor`, the parameters of `model.backbone` are in groups of their own; each
     group's `factor` says in what parts of the learning rate it trains.
     Frozen parameters are in none; a parameter shared by several modules is in one. Empty groups are left out.
@@ -28,7 +30,7 @@ def parameter_groups(model: nn.Module, schedule: Schedule) -> list[dict]:
         for parameter in module.parameters(recurse=False):
             if parameter.requires_grad and parameter not in seen:
                 seen.add(parameter)
-                groups.setdefault((isinstance(module, NORMS), factor), []).append(parameter)
+                groups.setdefault((isinstance(module, APART), factor), []).append(parameter)
     decay = {False: schedule.weight_decay, True: schedule.norm_weight_decay}
     order = sorted(groups, key=lambda key: (key[0], -key[1]))
     found = [{"params": groups[key], "weight_decay": decay[key[0]], "factor": key[1]} for key in order]

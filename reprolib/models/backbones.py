@@ -88,15 +88,20 @@ def build_backbone(
 
 
 def fixed_norm_backbone(name: str, *, scale: Scale) -> Backbone:
-    """A backbone that trains whole but, where `scale.norm` is `published`, for its batch norms, affine included.
-
-    As transformers are published; the affine counts as parameters nevertheless.
-    """
+    """A backbone that trains whole but for its batch norms, see `fix_norms`. As transformers are published."""
     backbone = build_backbone(name, scale=dataclasses.replace(scale, frozen_stages=0), dialect="mm")
+    fix_norms(backbone)
+    return backbone
+
+
+def fix_norms(backbone: Backbone) -> None:
+    """Keep its batch norms as they were loaded, affine included, where `scale.norm` is `published`.
+
+    The affine counts as parameters nevertheless.
+    """
     for module in backbone.modules():
         if isinstance(module, EvalBatchNorm):
             module.requires_grad_(False)
-    return backbone
 
 
 def _create(name: str, *, pretrained: bool, zero_init_last: bool, dilated_c5: bool) -> nn.Module:

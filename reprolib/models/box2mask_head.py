@@ -22,12 +22,13 @@ from reprolib.models.mask_resize import STRIDE
 from reprolib.models.solov2_head import Predictions, SOLOv2Head
 from reprolib.models.solov2_levels import Level
 from reprolib.models.solov2_losses import category_loss, mean_over
-from reprolib.models.solov2_targets import cell_labels, centre_cells, dynamic_masks
+from reprolib.models.solov2_targets import centre_cells, dynamic_masks, last_instance
 from reprolib.models.tree_filter import edge_weights, spanning_tree, tree_filter
 
 PROJECTION, IMAGE_ENERGY, TREE_ENERGY, CONSISTENCY = 3.0, 0.05, 5.0, 0.2
 IMAGE_SIGMA, FEATURE_SIGMA = 0.02, 1.0
 SIDE = 96  # px of the maps on which trees and neighbours are looked at, at most
+ROUNDS = 10  # of averaging over alike pixels
 LEAST_AREA = 10  # px of a box that is learnt, of published objects
 
 
@@ -43,7 +44,7 @@ class BoxPredictions(NamedTuple):
 
 
 class Positives(NamedTuple):
-    """Cells of one image that learn an instance, N of them."""
+    """Cells of one image that learn an instance, N of them: the last one where several claim a cell."""
 
     labels: Tensor  # [cells] in 0..K
     cells: Tensor  # [N]
@@ -69,7 +70,7 @@ class Box2MaskHead(SOLOv2Head):
         level_set: nn.Module,
         rule: DetectionRule,
         trees: bool = True,
-        consistency_rounds: int = 1,
+        consistency_rounds: int = ROUNDS,
         mask_threshold: float = 0.55,
         smaller: float = 1.0,
     ) -> None:
@@ -109,9 +110,9 @@ class Box2MaskHead(SOLOv2Head):
         boxes, labels = boxes[large], target["labels"][large]
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         seen = [centre_cells(boxes, centres, level, size=size).flatten(1) for level in self.levels]
-        candidates = torch.cat(seen, dim=1)
-        instance, cell = torch.where(candidates)
-        return Positives(cell_labels(candidates, labels), cell, boxes[instance])
+        last = last_instance(torch.cat(seen, dim=1))
+        cell = torch.where(last)[0]
+        return Positives(torch.cat([labels.new_zeros(1), labels])[last], cell, boxes[last[cell] - 1])
 
     def _mask_losses(
         self, logits: Tensor, positives: Positives, image: Tensor, level_set: Tensor

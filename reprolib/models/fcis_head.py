@@ -65,10 +65,7 @@ class Pooled(NamedTuple):
 
 
 class FCISHead(nn.Module):
-    """[C4, C5 narrowed] -> `Predictions`; see `OneStageHead`. Nothing is learned behind the maps.
-
-    sum_pixels: the mask loss of a box is the sum over its 441 pixels, not their mean.
-    """
+    """[C4, C5 narrowed] -> `Predictions`; see `OneStageHead`. Nothing is learned behind the maps."""
 
     def __init__(
         self,
@@ -78,10 +75,9 @@ class FCISHead(nn.Module):
         rpn: RegionProposals,
         rule: DetectionRule,
         sampled: int = KEPT,
-        sum_pixels: bool = True,
     ) -> None:
         super().__init__()
-        self.rpn, self.rule, self.sampled, self.sum_pixels = rpn, rule, sampled, sum_pixels
+        self.rpn, self.rule, self.sampled = rpn, rule, sampled
         self.scores = nn.Conv2d(channels, GROUPS**2 * 2 * (1 + num_classes), 1)
         self.deltas = nn.Conv2d(channels, GROUPS**2 * 2 * 4, 1)
         for layer in (self.scores, self.deltas):
@@ -104,7 +100,8 @@ class FCISHead(nn.Module):
     def losses(self, predictions: Predictions, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
         """Of the proposals; loss_classifier, loss_mask and loss_box_reg of the boxes with the largest sum of the three.
 
-        Candidates are all proposals and the ground truth, positive from an IoU of 0.5.
+        Candidates are all proposals and the ground truth, positive from an IoU of 0.5. The mask loss of a box is a mean
+        over its pixels: of several outputs with `normalization` "null", MXNet's SoftmaxOutput divides by their number.
         """
         proposals, losses = self.rpn(batch, [predictions.shared], targets)
         boxes = [torch.cat([one, target["boxes"].to(one)]) for one, target in zip(proposals, targets, strict=True)]
@@ -121,10 +118,9 @@ class FCISHead(nn.Module):
         total = of_class.detach().index_add(0, rows, (MASK_WEIGHT * of_mask + of_box).detach())
         kept = self.hardest(total, [len(one) for one in boxes])
         count = kept.sum().clamp(min=1)
-        pixels = masks.shape[-1] ** 2 if self.sum_pixels else 1
         return losses | {
             "loss_classifier": (of_class * kept).sum() / count,
-            "loss_mask": MASK_WEIGHT * pixels * (of_mask * kept[rows]).sum() / count,
+            "loss_mask": MASK_WEIGHT * (of_mask * kept[rows]).sum() / count,
             "loss_box_reg": (of_box * kept[rows]).sum() / count,
         }
 

@@ -11,6 +11,15 @@ from reprolib.models.query_stage import PRIOR
 from reprolib.models.transformer import sine_positions
 from reprolib.models.unified_mask_feature import enlarge
 
+STD = 0.01  # of the weights of all convolutions here at first, but of the kernels
+
+
+def conv_of(channels: int, *, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    """See `conv_norm`; a width stays."""
+    layers = conv_norm(channels, channels, kernel_size=kernel_size, stride=stride)
+    nn.init.normal_(layers[0].weight, std=STD)
+    return layers
+
 
 class LocalisationPyramid(nn.Module):
     """P2..P5, and what follows them unread -> instance and semantic feature, each [B,C,h,w] of P3's size.
@@ -21,13 +30,10 @@ class LocalisationPyramid(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.levels = nn.ModuleList(
-            nn.ModuleList(
-                conv_norm(channels, channels, kernel_size=3, stride=2 if level == 0 else 1)
-                for _ in range(max(1, level))
-            )
+            nn.ModuleList(conv_of(channels, kernel_size=3, stride=2 if level == 0 else 1) for _ in range(max(1, level)))
             for level in range(4)
         )
-        self.instance, self.semantic = (conv_norm(channels, channels, kernel_size=1) for _ in range(2))
+        self.instance, self.semantic = (conv_of(channels, kernel_size=1) for _ in range(2))
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         finest, wanted, *coarser = features[:4]
@@ -55,11 +61,11 @@ class KernelHead(nn.Module):
 
     def __init__(self, channels: int, *, num_classes: int, queries: int) -> None:
         super().__init__()
-        self.instance, self.semantic = (conv_norm(channels, channels, kernel_size=1) for _ in range(2))
+        self.instance, self.semantic = (conv_of(channels, kernel_size=1) for _ in range(2))
         self.kernels = nn.Conv2d(channels, queries, 1, bias=False)
         self.classes = nn.Conv2d(channels, num_classes, 1)
         nn.init.normal_(self.kernels.weight)
-        nn.init.normal_(self.classes.weight, std=0.01)
+        nn.init.normal_(self.classes.weight, std=STD)
         nn.init.constant_(self.classes.bias, -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, instance: Tensor, semantic: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

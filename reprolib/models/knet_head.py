@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.detections import DetectionRule, spread_scores
@@ -24,7 +25,20 @@ class Predictions(NamedTuple):
 
     classes: list[Tensor]  # [B,Q,K] logits
     masks: list[Tensor]  # [B,Q,h,w] logits of stride 4
-    semantic: Tensor  # [B,K,h/2,w/2] logits
+    semantic: Tensor  # [B,K,h/2,w/2] logits of stride 8
+
+
+@torch.no_grad()
+def soft_masks(masks: Tensor, inside: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """masks [G,H,W] of an image -> [G,*size] in 0..1 at stride 4 of the batch, inside of which it has (height, width).
+
+    Exactly at a fourth of its size, as masks are enlarged fourfold in inference, whatever the image's sides are.
+    """
+    whole = masks_in_batch(masks, inside, tuple(STRIDE * side for side in size))
+    soft = torch.zeros((len(masks), *size), device=masks.device)
+    for one, mask in zip(soft, whole, strict=True):  # one at a time: as floats they are four times as large
+        one.copy_(F.interpolate(mask[None, None].float(), size=size, mode="bilinear", align_corners=False)[0, 0])
+    return soft
 
 
 class KNetHead(nn.Module):
@@ -59,13 +73,10 @@ class KNetHead(nn.Module):
     def losses(self, predictions: Predictions, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
         """Summed over the first masks and the updates: loss_class, loss_mask, loss_dice; and loss_semantic."""
         labels, masks = [target["labels"] for target in targets], predictions.masks
-        wanted, coarse = (
-            [
-                masks_in_batch(target["masks"], tuple(max(1, round(side / stride)) for side in inside), tuple(size))
-                for target, inside in zip(targets, batch.image_sizes, strict=True)
-            ]
-            for stride, size in ((STRIDE, masks[0].shape[-2:]), (2 * STRIDE, predictions.semantic.shape[-2:]))
-        )
+        size = tuple(masks[0].shape[-2:])
+        wanted = [
+            soft_masks(target["masks"], inside, size) for target, inside in zip(targets, batch.image_sizes, strict=True)
+        ]
         sums: dict[str, Tensor] = {}
         for step, found in enumerate(masks):
             # The first masks and the first update have no classes before them.
@@ -76,7 +87,8 @@ class KNetHead(nn.Module):
             if step:
                 losses["loss_class"] = class_loss(predictions.classes[step - 1], matched, labels)
             sums |= {name: sums.get(name, 0) + loss for name, loss in losses.items()}
-        return sums | {"loss_semantic": semantic_loss(predictions.semantic, coarse, labels)}
+        touched = [one > 0 for one in wanted]
+        return sums | {"loss_semantic": semantic_loss(enlarge(predictions.semantic, size=size), touched, labels)}
 
     def detections(self, predictions: Predictions, batch: Batch) -> list[dict[str, Tensor]]:
         """Boxes [N,4] px around the masks, labels [N], scores [N] of the class, masks bool [N,H,W] of each image."""

@@ -14,7 +14,7 @@ CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT, SEMANTIC_WEIGHT = 2.0, 1.0, 4.0, 1.0
 
 @torch.no_grad()
 def match(masks: Tensor, wanted: Tensor, logits: Tensor | None, labels: Tensor) -> Matched:
-    """Mask logits [Q,h,w] and wanted masks [G,h,w] bool of one image -> the assignment of least cost.
+    """Mask logits [Q,h,w] and wanted masks [G,h,w] in 0..1 of one image -> the assignment of least cost.
 
     logits: [Q,K], None where there are no classes yet. The masks' costs are the dice and the share of pixels that
     disagree.

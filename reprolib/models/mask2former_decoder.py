@@ -22,9 +22,9 @@ class MaskedDecoder(nn.Module):
 
     def __init__(self, channels: int, *, num_classes: int, queries: int) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(queries, channels))
-        self.positions = nn.Parameter(torch.randn(queries, channels))
-        self.level_embedding = nn.Parameter(torch.randn(LEVELS, channels))
+        self.queries = nn.Embedding(queries, channels)
+        self.positions = nn.Embedding(queries, channels)
+        self.level_embedding = nn.Embedding(LEVELS, channels)
         self.layers = nn.ModuleList(
             DecoderLayer(channels, hidden=8 * channels, memory_first=True) for _ in range(LAYERS)
         )
@@ -33,15 +33,15 @@ class MaskedDecoder(nn.Module):
     def forward(self, features: list[Tensor]) -> Predictions:
         mask_feature, *maps = features
         sizes = [tuple(x.shape[-2:]) for x in maps]
-        memories = [tokens(x) + level for x, level in zip(maps, self.level_embedding, strict=True)]
+        memories = [tokens(x) + level for x, level in zip(maps, self.level_embedding.weight, strict=True)]
         positions = [sine_positions(size, x.shape[1], device=x.device) for size, x in zip(sizes, maps, strict=True)]
-        x = self.queries.repeat(len(mask_feature), 1, 1)
+        x = self.queries.weight.repeat(len(mask_feature), 1, 1)
         outputs = [self.predictor(x, mask_feature)]
         for number, layer in enumerate(self.layers):
             level = number % LEVELS
             x = layer(
                 x,
-                position=self.positions,
+                position=self.positions.weight,
                 memory=memories[level],
                 memory_position=positions[level],
                 allowed=inside_masks(outputs[-1][1], sizes[level])[:, None],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from reprolib.models.mask_classification import Predictions
@@ -20,17 +19,17 @@ class QueryDecoder(nn.Module):
 
     def __init__(self, channels: int, *, num_classes: int, queries: int, dropout: float) -> None:
         super().__init__()
-        self.positions = nn.Parameter(torch.randn(queries, channels))
+        self.positions = nn.Embedding(queries, channels)
         self.layers = nn.ModuleList(DecoderLayer(channels, hidden=8 * channels, dropout=dropout) for _ in range(LAYERS))
         self.predictor = QueryPredictor(channels, num_classes=num_classes)
 
     def forward(self, features: list[Tensor]) -> Predictions:
         mask_feature, encoded = features
         position = sine_positions(tuple(encoded.shape[-2:]), encoded.shape[1], device=encoded.device)
-        x, memory = encoded.new_zeros((len(encoded), *self.positions.shape)), tokens(encoded)
+        x, memory = encoded.new_zeros((len(encoded), *self.positions.weight.shape)), tokens(encoded)
         outputs = []
         for layer in self.layers:
-            x = layer(x, position=self.positions, memory=memory, memory_position=position)
+            x = layer(x, position=self.positions.weight, memory=memory, memory_position=position)
             outputs.append(x)
         found = [self.predictor(x, mask_feature) for x in (outputs if self.training else outputs[-1:])]
         classes, masks = zip(*found, strict=True)

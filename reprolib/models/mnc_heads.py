@@ -31,7 +31,7 @@ CASCADES = 2  # stages 2 and 3, then 4 and 5
 MASK_WEIGHT = 2.0
 BINARY = 0.4  # from which a pixel is of the mask
 MASK_IOU = 0.5  # of a predicted mask with its instance, from which the mask is one of the class
-PROPOSALS, NMS = 300, 0.3  # in inference
+PROPOSALS, NMS = 300, 0.3  # of an image, best first; NMS in inference
 SAMPLED, POSITIVE = 128, 0.3  # boxes of an image that train, and the share of positive ones
 
 
@@ -60,12 +60,19 @@ class Found(NamedTuple):
     deltas: Tensor  # [R,1+K,4]
 
 
+class Truth(NamedTuple):
+    """What the masks of R boxes learn, P of them positive by their boxes' overlap."""
+
+    masks: Tensor  # [P,21,21] of 0 and 1
+    labels: Tensor  # [R] in 0..K, classes by the masks' overlap as they are
+
+
 class NetworkCascadeHeads(nn.Module):
     """Masks, classes by box and by mask, and boxes, twice by the same layers.
 
     pooler: (P2.., boxes per image) -> [R,C,14,14]. mask_layers: [R,C,14,14] -> logits [R,21,21]. box_stage: its head
     reads the features [R,C,7,7], its predictor both paths' vectors. mask_path: masked features [R,C,7,7] -> vectors.
-    mask_classifier: both paths' vectors -> logits [R,1+K]. aligned, binary_targets: see `cut_masks`.
+    mask_classifier: both paths' vectors -> logits [R,1+K]. aligned: see `cut_masks`.
     """
 
     def __init__(
@@ -79,13 +86,12 @@ class NetworkCascadeHeads(nn.Module):
         mask_classifier: nn.Module,
         rule: DetectionRule,
         aligned: bool,
-        binary_targets: bool,
     ) -> None:
         super().__init__()
         self.sampler, self.rule = sampler, rule
         self.pooler, self.mask_layers, self.box_stage = pooler, mask_layers, box_stage
         self.mask_path, self.mask_classifier = mask_path, mask_classifier
-        self.aligned, self.binary_targets = aligned, binary_targets
+        self.aligned = aligned
 
     def forward(
         self,
@@ -96,15 +102,20 @@ class NetworkCascadeHeads(nn.Module):
     ) -> dict[str, Tensor]:
         """The losses, named by cascade, 1 and 2.
 
-        The second one's boxes are those of the first regressed as their best class by mask, and the ground truth's.
+        The second one's boxes are those of the first regressed as their best class by mask, the background aside, and
+        the ground truth's.
         """
         losses: dict[str, Tensor] = {}
-        samples = self.sampler(proposals, targets)
+        samples = self.sampler([one[:PROPOSALS] for one in proposals], targets)
         for number in range(1, CASCADES + 1):
-            found = self.run(self.pooler(features, samples.boxes), trained=samples.positive_rows())
-            losses |= {f"{name}_{number}": loss for name, loss in self.losses(found, samples, targets).items()}
+            roi_features = self.pooler(features, samples.boxes)
+            masks = self.mask_layers(roi_features)
+            truth = self.truth(masks, samples, targets)
+            found = self.classified(roi_features, masks, learns=truth.labels > 0)
+            losses |= {f"{name}_{number}": loss for name, loss in self.losses(found, samples, targets, truth).items()}
             if number < CASCADES:
-                boxes = self.regressed(samples.boxes, found, image_sizes)
+                best = found.mask_logits[:, 1:].argmax(1) + 1
+                boxes = self.regressed(samples.boxes, found.deltas, best, image_sizes)
                 sides = rows_where([(one[:, 2:] > one[:, :2]).all(1) for one in boxes])
                 boxes = [
                     torch.cat([one[rows], target["boxes"].to(one)])
@@ -113,16 +124,18 @@ class NetworkCascadeHeads(nn.Module):
                 samples = self.sampler.label(boxes, targets).with_positive()
         return losses
 
-    def run(self, roi_features: Tensor, *, trained: Tensor | None = None) -> Found:
-        """RoI features [R,C,14,14] -> what the layers find.
-
-        trained: rows whose masks learn by the classes too, through the masked features; by default all.
-        """
+    def run(self, roi_features: Tensor) -> Found:
+        """RoI features [R,C,14,14] -> what the layers find, in inference."""
         masks = self.mask_layers(roi_features)
+        return self.classified(roi_features, masks, learns=torch.zeros_like(masks[:, 0, 0], dtype=torch.bool))
+
+    def classified(self, roi_features: Tensor, masks: Tensor, *, learns: Tensor) -> Found:
+        """RoI features [R,C,14,14] and their mask logits -> what the layers find.
+
+        learns: bool [R], whether a mask learns by the classes too, through the masked features.
+        """
         shown = masks.sigmoid()
-        if trained is not None:
-            learns = torch.zeros_like(shown[:, :1, :1], dtype=torch.bool).index_fill(0, trained, True)
-            shown = torch.where(learns, shown, shown.detach())
+        shown = torch.where(learns[:, None, None], shown, shown.detach())
         size = roi_features.shape[-2:]
         masked = roi_features * F.interpolate(shown[:, None], size=size, mode="bilinear", align_corners=False)
         vectors = [
@@ -133,27 +146,32 @@ class NetworkCascadeHeads(nn.Module):
         box_logits, deltas = self.box_stage.predict(vectors)
         return Found(masks, box_logits, self.mask_classifier(vectors).float(), deltas)
 
-    def losses(self, found: Found, samples: Samples, targets: list[dict]) -> dict[str, Tensor]:
-        """loss_classifier and loss_box_reg by the boxes, loss_mask (twice), loss_mask_classifier by the masks."""
+    @torch.no_grad()
+    def truth(self, masks: Tensor, samples: Samples, targets: list[dict]) -> Truth:
+        """What the masks [R,21,21] (logits) of the samples' boxes should be, and what they are of as they are."""
         positives, rows = samples.positives(), samples.positive_rows()
-        masks = found.masks[rows]
-        wanted = mask_targets(positives, targets, size=SIDE, aligned=self.aligned, binary=self.binary_targets)
-        losses = self.box_stage.losses(found.box_logits, found.deltas, samples, targets)
-        loss = mask_loss(masks[:, None], positives, wanted, background_channels=False)
-        losses["loss_mask"] = MASK_WEIGHT * loss
+        shares = mask_targets(positives, targets, size=SIDE, aligned=self.aligned, binary=False)
         labels = torch.cat(samples.labels)
-        iou = mask_iou_targets(masks.sigmoid() >= BINARY, wanted, visible_shares(positives, targets))
+        iou = mask_iou_targets(masks[rows].sigmoid() >= BINARY, shares, visible_shares(positives, targets))
         by_mask = torch.zeros_like(labels).index_copy(0, rows, labels[rows] * (iou >= MASK_IOU))
+        return Truth((shares >= BINARY).to(shares), by_mask)
+
+    def losses(self, found: Found, samples: Samples, targets: list[dict], truth: Truth) -> dict[str, Tensor]:
+        """loss_classifier and loss_box_reg by the boxes, loss_mask (twice), loss_mask_classifier by the masks."""
+        positives, masks = samples.positives(), found.masks[samples.positive_rows()]
+        losses = self.box_stage.losses(found.box_logits, found.deltas, samples, targets)
+        loss = mask_loss(masks[:, None], positives, truth.masks, background_channels=False)
+        losses["loss_mask"] = MASK_WEIGHT * loss
         losses["loss_mask_classifier"] = (
-            F.cross_entropy(found.mask_logits, by_mask) if len(labels) else found.mask_logits.sum() * 0
+            F.cross_entropy(found.mask_logits, truth.labels) if len(truth.labels) else found.mask_logits.sum() * 0
         )
         return losses
 
-    def regressed(self, boxes: list[Tensor], found: Found, image_sizes: list[tuple[int, int]]) -> list[Tensor]:
-        """Boxes [N,4] per image moved as the class that their masks are most likely of, the background aside."""
-        best = found.mask_logits[:, 1:].argmax(1) + 1
-        labels = list(best.split([len(one) for one in boxes]))
-        return self.box_stage.refine(boxes, found.deltas, image_sizes, labels)
+    def regressed(
+        self, boxes: list[Tensor], deltas: Tensor, labels: Tensor, image_sizes: list[tuple[int, int]]
+    ) -> list[Tensor]:
+        """Boxes [N,4] per image moved by their deltas [R,1+K,4] of the classes [R]; background stays."""
+        return self.box_stage.refine(boxes, deltas, image_sizes, list(labels.split([len(one) for one in boxes])))
 
     def prepare(
         self, features: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[dict] | None
@@ -167,7 +185,7 @@ class NetworkCascadeHeads(nn.Module):
         """Detections without masks: of the best proposals and of what they are regressed to, by the masks' classes."""
         proposals = [one[:PROPOSALS] for one in proposals]
         first = self.run(self.pooler(features, proposals))
-        moved = self.regressed(proposals, first, image_sizes)
+        moved = self.regressed(proposals, first.deltas, first.mask_logits.argmax(1), image_sizes)
         second = self.run(self.pooler(features, moved))
         counts = [len(one) for one in proposals]
         scores = zip(*(one.mask_logits.softmax(-1).split(counts) for one in (first, second)), strict=True)
@@ -220,5 +238,4 @@ def network_cascade_heads(*, num_classes: int, scale: Scale, dialect: str) -> Ne
         mask_classifier=classifier,
         rule=dataclasses.replace(detection_rule(scale), nms_threshold=NMS),
         aligned=bundle.roi_aligned,
-        binary_targets=bundle.binary_mask_targets,
     )

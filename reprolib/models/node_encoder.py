@@ -25,6 +25,9 @@ class NodeEncoder(nn.Module):
             [FeedForwardBlock(channels, hidden=HIDDEN * channels, dropout=DROPOUT) for _ in range(LAYERS)]
         )
         self.predictor = perceptron(channels, out_channels=1, layers=2)
+        for layer in (self.entry, *self.predictor):
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, features: Tensor, coarse: Tensor, position: Tensor) -> Tensor:
         x = self.entry(torch.cat([features, coarse[..., None].to(features)], dim=2))

@@ -50,11 +50,15 @@ class OneStage(nn.Module):
     Training: (images [3,H,W] in 0..1, targets) -> losses by name.
     Inference: images -> per image boxes [N,4] xyxy px of the image given, labels [N] in 1..K, scores [N] best first,
     and masks bool [N,H,W].
+
+    sized: the head is called with the images' (height, width) in the batch too, which padding makes larger.
     """
 
-    def __init__(self, *, transform: nn.Module, backbone: nn.Module, neck: nn.Module, head: OneStageHead) -> None:
+    def __init__(
+        self, *, transform: nn.Module, backbone: nn.Module, neck: nn.Module, head: OneStageHead, sized: bool = False
+    ) -> None:
         super().__init__()
-        self.transform, self.backbone, self.neck, self.head = transform, backbone, neck, head
+        self.transform, self.backbone, self.neck, self.head, self.sized = transform, backbone, neck, head, sized
 
     def forward(self, images: list[Tensor], targets: list[dict] | None = None) -> dict[str, Tensor] | list[dict]:
         """Raises ValueError when targets are missing in training or do not match the images."""
@@ -64,7 +68,7 @@ class OneStage(nn.Module):
             batch, targets = self.transform(images, targets if self.training else None)
         features = self.pyramid(batch)
         with part(HEAD):
-            predictions = self.head(features)
+            predictions = self.head(features, batch.image_sizes) if self.sized else self.head(features)
         if targets is not None:
             return self.head.losses(predictions, batch, targets)
         with part(POST_PROCESSING):
@@ -107,11 +111,12 @@ def one_stage(
     neck: nn.Module | Callable[[list[int]], nn.Module] | None = None,
     transform: nn.Module | None = None,
     dialect: str = "mm",
+    sized: bool = False,
 ) -> OneStage:
     """A detector of this head, with a FPN (P2..P6) unless another neck is given.
 
     backbone: timm's name, or one that is built. neck: module [C2..C5] -> the maps that the head reads, or a function
-    that makes one from the widths of C2..C5. transform: see `InputTransform`.
+    that makes one from the widths of C2..C5. transform: see `InputTransform`. sized: see `OneStage`.
     """
     if not isinstance(backbone, Backbone):
         backbone = build_backbone(backbone, scale=scale, dialect=dialect)
@@ -120,7 +125,11 @@ def one_stage(
     elif not isinstance(neck, nn.Module):
         neck = neck(backbone.channels)
     return OneStage(
-        transform=transform or input_transform(schedule, dialect=dialect), backbone=backbone, neck=neck, head=head
+        transform=transform or input_transform(schedule, dialect=dialect),
+        backbone=backbone,
+        neck=neck,
+        head=head,
+        sized=sized,
     )
 
 

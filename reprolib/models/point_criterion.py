@@ -46,13 +46,14 @@ class PointCriterion:
         return Truth(target["masks"], scale)
 
     def cost(self, masks: Tensor, truth: Truth) -> Tensor:
+        """[Q,G], in float32 wherever it is called: neighbouring costs differ by little."""
         points = torch.rand((1, self.points, 2), device=masks.device)
-        logits = sample_maps(masks[None], points)[0]
+        logits = sample_maps(masks[None], points)[0].float()
         instances = torch.arange(len(truth.masks), device=masks.device)
         wanted = truth.at(instances, points.expand(len(instances), -1, -1))
-        return self.mask_weight * binary_cross_entropy_cost(logits, wanted) + self.dice_weight * dice_cost(
-            logits.sigmoid(), wanted
-        )
+        with torch.autocast(logits.device.type, enabled=False):
+            entropy, dice = binary_cross_entropy_cost(logits, wanted), dice_cost(logits.sigmoid(), wanted)
+        return self.mask_weight * entropy + self.dice_weight * dice
 
     def losses(self, masks: Tensor, truth: Truth, instances: Tensor) -> dict[str, Tensor]:
         points = uncertain_points(masks, self.points)

@@ -112,8 +112,8 @@ class PolarMaskHead(nn.Module):
         factors = numbers_like(target["to_original"], boxes)
         every = outlines(masks)
         centres = torch.cat([boxes.new_zeros((0, 2)), *(one.centre[None] for one in every)]) / factors
-        areas = masks.flatten(1).sum(1, dtype=torch.float32) / factors.prod()
-        large = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE * self.smaller).any(1)
+        areas = masks.flatten(1).sum(1, dtype=torch.float32)
+        large = ((boxes[:, 2:] - boxes[:, :2]) * factors >= LEAST_SIDE * self.smaller).any(1)
         large &= areas > LEAST_AREA * self.smaller**2
         instance = assign(locations, boxes, centres.masked_fill(~large[:, None], torch.nan))
         rows = torch.where(instance >= 0)[0]

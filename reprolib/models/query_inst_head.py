@@ -16,7 +16,7 @@ from reprolib.models.input_transform import Batch, scale_boxes
 from reprolib.models.mask_targets import cut_masks
 from reprolib.models.paste import paste_masks
 from reprolib.models.query_inference import best_pairs
-from reprolib.models.query_inst_losses import mask_loss, match, stage_losses
+from reprolib.models.query_inst_losses import mask_loss, match, stage_losses, unit_of
 from reprolib.models.query_stage import POOLED, QueryMaskHead, QueryStage
 from reprolib.models.roi_pooler import RoIPooler
 
@@ -66,15 +66,18 @@ class QueryInstHead(nn.Module):
             for side in (POOLED, 2 * POOLED)
         )
 
-    def forward(self, features: list[Tensor], pool: Pool | None = None) -> Predictions:
-        """The first boxes are the whole padded batch; gradients reach them from the first stage alone.
+    def forward(
+        self, features: list[Tensor], image_sizes: list[tuple[int, int]] | None = None, *, pool: Pool | None = None
+    ) -> Predictions:
+        """The first boxes are whole images, without padding; gradients reach them from the first stage alone.
 
-        pool: what is read of boxes in place of what the pooler finds, see `dry_run`.
+        image_sizes: (height, width) px of each in the batch, by default the whole batch. pool: what is read of boxes in
+        place of what the pooler finds, see `dry_run`.
         """
         pool = pool or (lambda pooler, boxes: pooler(features, list(boxes.detach())))
-        height, width = (STRIDE * side for side in features[0].shape[-2:])
-        batch, size = len(features[0]), features[0].new_tensor([width, height, width, height]).float()
-        boxes = (box_convert(self.boxes.float(), "cxcywh", "xyxy") * size).repeat(batch, 1, 1)
+        batch, whole = len(features[0]), tuple(STRIDE * side for side in features[0].shape[-2:])
+        first = box_convert(self.boxes.float(), "cxcywh", "xyxy")
+        boxes = torch.stack([first * unit_of(first, size) for size in image_sizes or [whole] * batch])
         queries, found = self.queries.repeat(batch, 1, 1), []
         for stage in self.stages:
             attended = stage.attend(queries)
@@ -145,7 +148,7 @@ class QueryInstHead(nn.Module):
 
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Every layer of inference once; the masks of all queries are among them, however many are detections."""
-        self(features, lambda pooler, boxes: pooler.placeholder(features, boxes.shape[:2].numel()))
+        self(features, pool=lambda pooler, boxes: pooler.placeholder(features, boxes.shape[:2].numel()))
 
     def with_instances(self, predictions: Predictions, batch: Batch, boxes: Tensor) -> Predictions:
         """One query for each box, their masks the whole boxes; see `OneStageHead`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss
+from torchvision.ops import generalized_box_iou, generalized_box_iou_loss
 
 from reprolib.models.assignment import Matched, focal_class_cost, hungarian
 from reprolib.models.solov2_losses import dice_loss, focal_loss
@@ -14,11 +14,12 @@ CLASS_WEIGHT, BOX_WEIGHT, GIOU_WEIGHT, MASK_WEIGHT = 2.0, 5.0, 2.0, 8.0
 
 @torch.no_grad()
 def match(logits: Tensor, boxes: Tensor, target: dict, size: tuple[int, int]) -> Matched:
-    """logits [Q,K], boxes [Q,4] xyxy px of one image -> the assignment of least cost; size: (height, width) px."""
+    """logits [Q,K], boxes [Q,4] xyxy px of one image -> the assignment of least cost; size: (height, width) px.
+
+    The distance of boxes is that of their corners in parts of the image, as in the loss.
+    """
     wanted, units = target["boxes"].to(boxes), unit_of(boxes, size)
-    corners = torch.cdist(
-        box_convert(boxes / units, "xyxy", "cxcywh"), box_convert(wanted / units, "xyxy", "cxcywh"), 1
-    )
+    corners = torch.cdist(boxes / units, wanted / units, 1)
     cost = CLASS_WEIGHT * focal_class_cost(logits, target["labels"]) + BOX_WEIGHT * corners
     return hungarian(cost - GIOU_WEIGHT * generalized_box_iou(boxes, wanted))
 

@@ -59,13 +59,13 @@ class QueryMaskHead(nn.Module):
         self.upsample = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.predictor = nn.Conv2d(channels, num_classes, 1)
         for layer in (self.upsample, self.predictor):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     @staticmethod
     def _block(channels: int, norm: type[nn.Module]) -> nn.Sequential:
         conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.xavier_uniform_(conv.weight)
         return nn.Sequential(conv, norm(channels), nn.ReLU(inplace=True))
 
     def forward(self, features: Tensor, queries: Tensor) -> Tensor:

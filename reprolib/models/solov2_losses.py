@@ -35,12 +35,12 @@ def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def dice_loss(masks: Tensor, wanted: Tensor) -> Tensor:
-    """masks [P,h,w] probabilities, wanted [P,h,w] -> [P] 1 - 2 sum(pq) / (sum(p^2) + sum(q^2) + 0.002).
+    """masks [P,h,w] probabilities, wanted [P,h,w] in 0..1 -> [P] 1 - 2 sum(pq) / (sum(p^2) + sum(q^2) + 0.002).
 
     0 for equal masks, but for the constant; 1 where they have nothing in common.
     """
     p, q = masks.flatten(1), wanted.flatten(1).to(masks)
-    return 1 - 2 * (p * q).sum(1) / (p.square().sum(1) + q.sum(1) + 2e-3)
+    return 1 - 2 * (p * q).sum(1) / (p.square().sum(1) + q.square().sum(1) + 2e-3)
 
 
 def mean_over(losses: Tensor) -> Tensor:

@@ -18,9 +18,6 @@ class TransformerBranches(nn.Module):
         super().__init__()
         self.transformer = transformer
         self.category, self.kernel = nn.Linear(channels, num_classes), nn.Linear(channels, kernel)
-        for linear in (self.category, self.kernel):
-            nn.init.normal_(linear.weight, std=0.01)
-            nn.init.zeros_(linear.bias)
         nn.init.constant_(self.category.bias, -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, x: Tensor, grid: int) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,7 @@ COARSE, SIDES = 14, (28, 56, 112)  # of the RoI features: all cells of the first
 THRESHOLDS = ((0.125, 0.5, 0.5), (1e-6, 0.125, 0.8))
 TRAINING_NODES = 150  # per level
 LEAST_NODES = 10  # a box with fewer on any level does not train the transformer
-LIMITS = (30, 10)  # boxes refined: of a batch in training, of an image in inference, best first
+LIMITS = (30, 10)  # boxes refined: of a batch in training, its first images', at random; of an image in inference, best
 
 
 class BoundaryHead(nn.Module):
@@ -100,27 +100,36 @@ class TransfinerBranch(MaskBranch):
             # Half of the code's sum of two equal cross-entropies.
             whole = F.binary_cross_entropy_with_logits(edges, boundaries(wanted)) if len(edges) else edges.sum() * 0
             losses["loss_boundary"] = whole
-        counts = _within([len(boxes) for boxes in positives.boxes], self.limits[0])
-        some = positives.select([torch.arange(count, device=roi.device) for count in counts])
-        first = slice(sum(counts))
-        coarse = of_class(logits[first], torch.cat(some.labels), background_channels=self.background_channels)
-        nodes, rows = self.training_nodes(found[first].detach().sigmoid())
-        maps = [roi[first], *self.fine_features(features, fine, some.boxes)]
+        counts = [len(boxes) for boxes in positives.boxes]
+        drawn = [
+            torch.randperm(count, device=roi.device)[:most]
+            for count, most in zip(counts, _within(counts, self.limits[0]), strict=True)
+        ]
+        some, own = positives.select(drawn), joined_rows(drawn, counts)
+        coarse = of_class(logits[own], torch.cat(some.labels), background_channels=self.background_channels)
+        nodes, rows = self.training_nodes(found[own].detach().sigmoid())
+        maps = [roi[own], *self.fine_features(features, fine, some.boxes)][: len(nodes)]
         tokens = self.tokens([part[rows] for part in maps], coarse.detach().sigmoid()[rows], nodes)
-        labels = [self.wanted(some, targets, size=side)[rows].flatten(1) for side in (COARSE, *SIDES)]
+        labels = [self.wanted(some, targets, size=part.shape[-1])[rows].flatten(1) for part in maps]
         labels = torch.cat([part.gather(1, node) for part, node in zip(labels, nodes, strict=True)], dim=1)
         refined = self.encoder(*tokens)
         losses["loss_refinement"] = (refined.sigmoid() - labels).abs().mean() if len(rows) else refined.sum() * 0
         return losses
 
     def training_nodes(self, incoherence: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Probabilities [R,28,28] -> numbers [r,196] and three times [r,150] of nodes; the r boxes with enough."""
+        """Probabilities [R,28,28] -> numbers [r,196] and three times [r,150] of nodes; the r boxes with enough.
+
+        Where no box has, the coarse nodes [R,196] alone of all of them.
+        """
         chosen = [
             nodes_above(incoherence, side=side, threshold=threshold)
             for side, threshold in zip(SIDES, self.thresholds[0], strict=True)
         ]
         enough = torch.stack([part.sum(1) >= LEAST_NODES for part in chosen]).all(0)
         rows = torch.where(enough)[0]
+        if not len(rows):
+            every = torch.arange(len(incoherence), device=rows.device)
+            return [_all_nodes(COARSE, rows.device).expand(len(every), -1)], every
         drawn = [draw_nodes(part[rows], TRAINING_NODES) for part in chosen]
         return [_all_nodes(COARSE, rows.device).expand(len(rows), -1), *drawn], rows
 

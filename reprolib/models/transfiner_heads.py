@@ -23,12 +23,9 @@ class TransfinerHeads(RoIHeads):
         super().__init__(**heads)
         convs = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(4)]
         for conv in convs:
-            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(conv.bias)
+            nn.init.xavier_uniform_(conv.weight)
         self.tower = nn.Sequential(*(part for conv in convs for part in (conv, nn.ReLU(inplace=True))))[:-1]
         self.semantic = nn.Conv2d(channels, 1, 1)
-        nn.init.normal_(self.semantic.weight, std=0.01)
-        nn.init.zeros_(self.semantic.bias)
 
     def prepare(
         self, features: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[dict] | None

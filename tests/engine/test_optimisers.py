@@ -10,20 +10,21 @@ from reprolib.params import Schedule
 SCHEDULE = Schedule(weight_decay=1e-4, norm_weight_decay=0.0, momentum=0.8)
 
 
-def test_norms_are_not_decayed_biases_are_and_frozen_parameters_stay_out():
+def test_norms_and_embeddings_are_not_decayed_biases_are_and_frozen_parameters_stay_out():
     model = nn.ModuleDict(
         {
             "conv": nn.Conv2d(3, 4, 1),
             "batch": nn.BatchNorm2d(4),
             "group": nn.GroupNorm(2, 4),
             "layer": nn.LayerNorm(4),
+            "queries": nn.Embedding(5, 4),
             "frozen": nn.Linear(4, 4).requires_grad_(False),
         }
     )
     decayed, norms = parameter_groups(model, SCHEDULE)
     assert decayed["weight_decay"] == 1e-4 and norms["weight_decay"] == 0.0
     assert {id(p) for p in decayed["params"]} == {id(p) for p in model["conv"].parameters()}
-    expected = [p for name in ("batch", "group", "layer") for p in model[name].parameters()]
+    expected = [p for name in ("batch", "group", "layer", "queries") for p in model[name].parameters()]
     assert {id(p) for p in norms["params"]} == {id(p) for p in expected}
 
 

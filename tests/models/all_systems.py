@@ -78,16 +78,12 @@ ALL = (
     ),
     System(id="mnc", module=f"{SYSTEMS}.mnc"),
     System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True),
-    *(
-        System(
-            id="fcis" + suffix,
-            module=f"{SYSTEMS}.fcis",
-            switches=switches,
-            one_stage=True,
-            queries=True,
-            by_heart={"iterations": 1000},  # after 600 steps mask AP is 89.0
-        )
-        for suffix, switches in (("", {}), ("-mean", {"mask_pixels": "mean"}))
+    System(
+        id="fcis",
+        module=f"{SYSTEMS}.fcis",
+        one_stage=True,
+        queries=True,
+        by_heart={"iterations": 1000},  # after 600 steps mask AP is 89.0
     ),
     System(
         id="solov2-light",

@@ -309,6 +309,20 @@ def test_tiny_boxes_are_not_learnt(thin, scene):
     assert losses["loss_projection"] == 0 and losses["loss_level_set"] == 0
 
 
+def test_the_last_of_several_instances_has_a_cell_to_itself(thin):
+    model = thin()
+    boxes = torch.tensor([[4.0, 4, 44, 44], [6, 6, 46, 46]])
+    target = {"boxes": boxes, "labels": torch.tensor([1, 2])}
+    both = model.head._positives(target, size=(64, 64))
+    assert both.cells.unique().numel() == len(both.cells)
+    swapped = model.head._positives({key: value.flip(0) for key, value in target.items()}, size=(64, 64))
+    assert torch.equal(both.cells, swapped.cells)
+    changed = (both.boxes != swapped.boxes).all(1)
+    assert changed.any(), "cells that both claim"
+    assert torch.equal(both.boxes[changed], boxes[1].expand(int(changed.sum()), 4))
+    assert (both.labels[both.cells[changed]] == 2).all()
+
+
 def test_masks_are_combined_from_a_map_of_either_sign(thin, scene):
     """The published 1x1 convolution is not followed by a ReLU."""
     model = thin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torchvision.ops import ps_roi_align
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.backbones import build_backbone
+from reprolib.models.backbones import EvalBatchNorm, build_backbone
 from reprolib.models.detections import DetectionRule
 from reprolib.models.fcis_head import Pooled, Predictions
 from reprolib.models.fcis_proposals import SoftmaxRPNHead
@@ -180,12 +181,7 @@ def test_losses_equal_a_loop_over_the_boxes(head, monkeypatch) -> None:
     of_class, of_mask, of_box = (torch.stack(part).sum() / 4 for part in zip(*rows, strict=True))
     assert losses["loss_classifier"].item() == pytest.approx(of_class.item(), rel=1e-4)
     assert losses["loss_box_reg"].item() == pytest.approx(of_box.item(), rel=1e-4)
-    assert losses["loss_mask"].item() == pytest.approx(441 * 10 * of_mask.item(), rel=1e-4)
-    head.sum_pixels = False
-    again = head.losses(
-        maps, Batch(tensors=torch.zeros(1), image_sizes=[(128, 128)], original_sizes=[(128, 128)]), [target]
-    )
-    assert again["loss_mask"].item() == pytest.approx(losses["loss_mask"].item() / 441, rel=1e-5)
+    assert losses["loss_mask"].item() == pytest.approx(10 * of_mask.item(), rel=1e-4)
 
 
 # Voting
@@ -221,9 +217,15 @@ def test_distant_boxes_do_not_vote_and_empty_masks_are_left_out() -> None:
     assert none["masks"].shape == (0, 40, 40) and none["boxes"].shape == (0, 4)
 
 
-def test_switches_and_components_are_checked(thin_scale, schedule) -> None:
+def test_norms_of_the_backbone_are_fixed_but_counted(thin_scale, schedule) -> None:
+    scale = dataclasses.replace(thin_scale, norm="published")
+    model = fcis.build(num_classes=1, backbone="resnet50", scale=scale, schedule=schedule)
+    norms = [module for module in model.backbone.modules() if isinstance(module, EvalBatchNorm)]
+    assert norms and not any(parameter.requires_grad for norm in norms for parameter in norm.parameters())
+    assert any(parameter.requires_grad for parameter in model.backbone.parameters())
+
+
+def test_components_are_refused(thin_scale, schedule) -> None:
     plain = {"num_classes": 1, "backbone": "resnet50", "scale": thin_scale, "schedule": schedule}
     with pytest.raises(ValueError, match="FCIS has no components, but aspp"):
         fcis.build(**plain, components=("aspp",))
-    with pytest.raises(ValueError, match="mask_pixels must be one of sum, mean, not 'max'"):
-        fcis.build(**plain, mask_pixels="max")

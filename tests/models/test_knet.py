@@ -12,7 +12,7 @@ from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.assignment import Matched
 from reprolib.models.input_transform import Batch
 from reprolib.models.knet_feature import KernelHead, LocalisationPyramid, group_features
-from reprolib.models.knet_head import KNetHead, Predictions
+from reprolib.models.knet_head import KNetHead, Predictions, soft_masks
 from reprolib.models.knet_losses import class_loss, mask_losses, match, semantic_loss
 from reprolib.models.knet_stage import AdaptiveUpdate, KernelUpdate
 from reprolib.models.query_inference import drawn_boxes
@@ -164,6 +164,21 @@ def test_masks_are_means_over_positives_and_pixels():
     assert found["loss_dice"].item() == pytest.approx(4 * (1 - 4 / 5.002), rel=1e-4)
     none = mask_losses([masks], [Matched(*torch.zeros(2, 0, dtype=torch.long))], [torch.zeros(0, 2, 2).bool()])
     assert none["loss_mask"] == 0 and none["loss_dice"] == 0
+
+
+@pytest.mark.parametrize("width", [130, 133])
+def test_targets_lie_at_a_fourth_of_their_place_also_where_sides_are_no_multiples_of_four(width):
+    """An image of 100 x width px that fills as much of its batch, its last 20 columns an instance."""
+    masks = torch.zeros(2, 100, width, dtype=torch.uint8)
+    masks[0, :, -20:] = 1
+    masks[1, 50:53, 50:52] = 1  # one of the four pixels in the middle of the cell at 48 px, none of another's
+    soft = soft_masks(masks, (100, width), (32, 40))
+    edge = soft[0, 10].cumsum(0)
+    assert edge[-1].item() * 4 == pytest.approx(20, abs=2) and not soft[0, 25:].any()
+    first = (width - 20) / 4
+    assert not soft[0, 10, : int(first)].any() and soft[0, 10, int(first) + 1] == 1
+    assert soft[1].unique().tolist() == [0, 0.25]
+    assert soft_masks(masks[:0], (100, width), (32, 40)).shape == (0, 32, 40)
 
 
 def test_classes_are_divided_by_positives():

@@ -70,7 +70,7 @@ def test_queries_do_not_see_what_lies_outside_their_masks():
     memory = torch.randn(1, 3, 16)
     changed = memory.clone()
     changed[:, 1] += 5
-    inputs = {"position": decoder.positions, "memory_position": torch.zeros(3, 16), "allowed": allowed}
+    inputs = {"position": decoder.positions.weight, "memory_position": torch.zeros(3, 16), "allowed": allowed}
     x = torch.randn(1, 1, 16)
     torch.testing.assert_close(layer(x, memory=memory, **inputs), layer(x, memory=changed, **inputs))
 

@@ -96,6 +96,9 @@ def test_boundaries_are_a_band_of_two_pixels() -> None:
     masks[1] = 1
     assert boundaries(masks)[0].tolist() == [[0, 0, 1, 1, 0, 0]] * 6
     assert not boundaries(masks)[1].any(), "the border of the box is no boundary"
+    masks[0] = 0
+    masks[0, 2, 3] = 1
+    assert boundaries(masks)[0].nonzero().tolist() == [[1, 3], [2, 2], [2, 3], [2, 4], [3, 3]], "no diagonal neighbour"
 
 
 def test_nodes_inherit_the_incoherence_of_their_cell() -> None:
@@ -211,6 +214,39 @@ def test_training_takes_150_nodes_a_level_of_boxes_that_have_ten(branch) -> None
     assert nodes[1].unique().numel() == 10 and nodes[2].unique().numel() == 40 and nodes[3].unique().numel() == 150
     features, coarse, position = branch.tokens(maps(1), torch.rand(1, 28, 28), nodes)
     assert features.shape == position.shape == (1, 196 + 450, 32) and coarse.shape == (1, 646)
+
+
+def test_where_no_box_has_enough_nodes_all_train_on_the_coarse_ones(branch) -> None:
+    nodes, rows = branch.training_nodes(torch.zeros(3, 28, 28))
+    assert rows.tolist() == [0, 1, 2] and [tuple(part.shape) for part in nodes] == [(3, 196)]
+
+
+def test_boxes_that_train_the_encoder_are_drawn_at_random(thin_scale, monkeypatch) -> None:
+    """Of the first image's six two and their features; none is left for the second image."""
+    torch.manual_seed(0)
+    branch = transfiner_branch(num_classes=2, scale=thin_scale, dialect="d2", limits=(2, None))
+    corners = torch.arange(6)[:, None] * 4.0
+    boxes = torch.cat([corners, corners, corners + 30, corners + 30], dim=1)
+    masks = torch.zeros(1, 128, 128, dtype=torch.uint8)
+    masks[0, 8:40, 8:40] = 1
+    target = {"boxes": boxes[:1], "labels": torch.tensor([1]), "masks": masks, "to_original": (1.0, 1.0)}
+    same = torch.zeros(6, dtype=torch.long)
+    positives = Samples([boxes] * 2, [same + 1] * 2, [same] * 2, [same.bool()] * 2).with_positive()
+    features = [torch.randn(2, 32, 32 >> level, 32 >> level) for level in range(5)]
+    whole = branch.roi_features(features, [boxes] * 2)
+    seen, tokens, fine_features = [], branch.tokens, branch.fine_features
+    monkeypatch.setattr(branch, "fine_features", lambda *given: seen.append(given[2]) or fine_features(*given))
+    monkeypatch.setattr(branch, "tokens", lambda maps, *rest: seen.append(maps[0]) or tokens(maps, *rest))
+    pairs = set()
+    for _ in range(6):
+        seen.clear()
+        branch.losses(features, positives, [target] * 2, fine=features[0])
+        (first, second), read = seen
+        assert len(second) == 0 and len(first) == len(read) == 2
+        rows = [boxes.tolist().index(box) for box in first.tolist()]
+        torch.testing.assert_close(read, whole[rows])
+        pairs.add(tuple(sorted(rows)))
+    assert len(pairs) > 2
 
 
 def test_tokens_hold_what_is_at_their_nodes(branch) -> None:

@@ -57,11 +57,12 @@ def test_the_masked_path_sees_features_times_the_mask(heads) -> None:
     assert whole.masks.shape == (2, 21, 21) and whole.deltas.shape == (2, 4, 4)
 
 
-def test_classes_train_the_masks_of_positives_alone(heads) -> None:
+def test_classes_train_the_masks_that_may_learn_by_them_alone(heads) -> None:
     roi = torch.randn(3, 32, 14, 14)
     given = []
     heads.mask_layers.register_forward_hook(lambda _, __, output: given.append(output) or output.retain_grad())
-    heads.run(roi, trained=torch.tensor([1])).mask_logits.square().sum().backward()
+    masks = heads.mask_layers(roi)
+    heads.classified(roi, masks, learns=torch.tensor([False, True, False])).mask_logits.square().sum().backward()
     assert given[0].grad[1].any() and not given[0].grad[[0, 2]].any()
 
 
@@ -79,7 +80,10 @@ def test_losses_by_hand(heads) -> None:
     logits = torch.full((3, 21, 21), -10.0)
     logits[0, :, :11], logits[1, :, 11:] = 10.0, 10.0
     mask_logits = torch.tensor([[0.0, 0, 3, 0], [3, 0, 0, 0], [3, 0, 0, 0]])
-    losses = heads.losses(found(logits, mask_logits=mask_logits), samples.with_positive(), [target])
+    samples = samples.with_positive()
+    truth = heads.truth(logits, samples, [target])
+    assert truth.labels.tolist() == [2, 0, 0]
+    losses = heads.losses(found(logits, mask_logits=mask_logits), samples, [target], truth)
     right, wrong = F.softplus(torch.tensor(-10.0)).item(), F.softplus(torch.tensor(10.0)).item()
     assert losses["loss_mask"].item() == pytest.approx(2 * (right + wrong) / 2, rel=1e-5)
     sure = -torch.tensor([3.0, 0, 0, 0]).log_softmax(0)[0].item()
@@ -96,27 +100,56 @@ def test_a_mask_in_a_box_that_holds_little_of_its_instance_is_background(heads) 
     target = {"boxes": torch.tensor([[0.0, 0, 50, 20]]), "labels": torch.tensor([1]), "masks": masks}
     target["to_original"] = (1.0, 1.0)
     mask_logits = torch.tensor([[5.0, 0, 0, 0]])
-    losses = heads.losses(found(torch.full((1, 21, 21), 9.0), mask_logits=mask_logits), samples, [target])
+    logits = torch.full((1, 21, 21), 9.0)
+    truth = heads.truth(logits, samples, [target])
+    losses = heads.losses(found(logits, mask_logits=mask_logits), samples, [target], truth)
     background = -torch.tensor([5.0, 0, 0, 0]).log_softmax(0)[0].item()
     assert losses["loss_mask_classifier"].item() == pytest.approx(background, rel=1e-4)
 
 
-def test_boxes_move_as_their_best_class_by_mask(heads) -> None:
+def test_a_cell_is_of_the_mask_from_two_fifths(heads) -> None:
+    """Of cells of 3 px, one has 4 pixels of the instance, one 3."""
+    samples = Samples(
+        [torch.tensor([[0.0, 0, 63, 63]])], [torch.tensor([1])], [torch.zeros(1).long()], [torch.zeros(1).bool()]
+    )
+    masks = torch.zeros(1, 63, 63, dtype=torch.uint8)
+    masks[0, :2, :2] = 1
+    masks[0, 30, 30:33] = 1
+    target = {"masks": masks, "to_original": (1.0, 1.0)}
+    wanted = heads.truth(torch.zeros(1, 21, 21), samples, [target]).masks
+    assert wanted.nonzero().tolist() == [[0, 0, 0]]
+
+
+def test_boxes_move_as_their_class(heads) -> None:
     boxes = [torch.tensor([[10.0, 10.0, 30.0, 30.0]]), torch.tensor([[10.0, 10.0, 30.0, 30.0]])]
     deltas = torch.zeros(2, 4, 4)
     deltas[:, 2, 0], deltas[:, 3, 0] = 1.0, -2.0  # tenths of the width
-    mask_logits = torch.tensor([[9.0, 0, 1, 0], [0, 0, 0, 2]])  # the background's does not count
-    moved = heads.regressed(
-        boxes, Found(torch.zeros(2, 21, 21), torch.zeros(2, 4), mask_logits, deltas), [(40, 40)] * 2
-    )
+    moved = heads.regressed(boxes, deltas, torch.tensor([2, 3]), [(40, 40)] * 2)
     assert [one.tolist() for one in moved] == [[[12.0, 10.0, 32.0, 30.0]], [[6.0, 10.0, 26.0, 30.0]]]
+    moved = heads.regressed(boxes, deltas, torch.tensor([0, 3]), [(40, 40)] * 2)
+    assert [one.tolist() for one in moved] == [boxes[0].tolist(), [[6.0, 10.0, 26.0, 30.0]]]
+
+
+def test_background_moves_in_training_as_its_best_class_and_stays_in_inference(heads, monkeypatch) -> None:
+    seen = []
+    regressed = heads.regressed
+    monkeypatch.setattr(heads, "regressed", lambda *given: seen.append(given[2]) or regressed(*given))
+    nn.init.zeros_(heads.mask_classifier.weight)
+    with torch.no_grad():
+        heads.mask_classifier.bias.copy_(torch.tensor([3.0, 0, 1, 0]))
+    features = [torch.randn(1, 32, 32 >> level, 32 >> level) for level in range(5)]
+    proposals, sizes = [torch.tensor([[22.0, 20.0, 60.0, 60.0], [80.0, 80.0, 100.0, 100.0]])], [(128, 128)]
+    target = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long(), "to_original": (1.0, 1.0)}
+    heads(features, proposals, sizes, [target | {"masks": torch.zeros(0, 128, 128, dtype=torch.uint8)}])
+    heads.box_inference(features, None, proposals, sizes)
+    assert [one.tolist() for one in seen] == [[2, 2], [0, 0]]
 
 
 def test_the_second_cascade_trains_on_regressed_boxes_and_the_truth(heads, monkeypatch) -> None:
     seen = []
     losses = heads.losses
     monkeypatch.setattr(
-        heads, "losses", lambda found, samples, targets: seen.append(samples) or losses(found, samples, targets)
+        heads, "losses", lambda found, samples, *truth: seen.append(samples) or losses(found, samples, *truth)
     )
     features = [torch.randn(1, 32, 32 >> level, 32 >> level) for level in range(5)]
     target = {

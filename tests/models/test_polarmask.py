@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.fcos_targets import make_locations
@@ -205,7 +206,7 @@ def test_centres_are_those_of_the_outlines_not_of_the_boxes(build):
 
 
 def test_small_instances_are_not_learnt(build):
-    """Fewer than 10 px in both directions, or of at most 15 px area; in thin profiles a quarter and a sixteenth."""
+    """Under 10 px of the image in both directions, or of at most 15 px area; in thin profiles a quarter and so on."""
     locations = make_locations([(10, 12), (5, 6), (3, 3), (2, 2), (1, 1)], device=torch.device("cpu"))
     mask = torch.zeros(80, 96, dtype=torch.uint8)
     mask[32:40, 32:40] = 1
@@ -216,6 +217,11 @@ def test_small_instances_are_not_learnt(build):
     assert not len(head.wanted(locations, target).rows)
     target["boxes"] = torch.tensor([[32.0, 32, 43, 40]])
     assert len(head.wanted(locations, target).rows) == 1
+    enlarged = target_of(mask, [32.0, 32, 40, 40], (1.5, 1.5))
+    enlarged["masks"] = F.pad(torch.ones(1, 12, 12, dtype=torch.uint8), (48, 84, 48, 60))
+    assert len(head.wanted(locations, enlarged).rows), "of 12 px in the image itself"
+    shrunk = target | {"to_original": (0.8, 0.8)}
+    assert not len(head.wanted(locations, shrunk).rows), "of 9 px in the image itself"
     mask[:] = 0
     mask[34:37, 34:39] = 1
     assert not len(head.wanted(locations, target).rows)

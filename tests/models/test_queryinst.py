@@ -72,6 +72,26 @@ def test_a_thin_profile_has_fewer_queries_and_their_boxes_cover_the_image(head, 
     torch.testing.assert_close(boxes[0][0], torch.tensor([[0.0, 0, 64, 64]]).expand(6, -1))
 
 
+def test_the_first_boxes_cover_each_image_whatever_its_neighbours_in_the_batch(head, pyramid):
+    boxes = []
+    head.box_pooler.register_forward_pre_hook(lambda _, inputs: boxes.append(inputs[1]))
+    head([level.repeat(2, 1, 1, 1) for level in pyramid], [(64, 40), (32, 64)])
+    torch.testing.assert_close(boxes[0][0], torch.tensor([[0.0, 0, 40, 64]]).expand(6, -1))
+    torch.testing.assert_close(boxes[0][1], torch.tensor([[0.0, 0, 64, 32]]).expand(6, -1))
+
+
+def test_the_detector_tells_its_head_the_sizes_of_images(head, thin_scale, schedule):
+    model = queryinst.build(num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule).eval()
+    boxes = []
+    model.head.box_pooler.register_forward_pre_hook(lambda _, inputs: boxes.append(inputs[1]))
+    with torch.inference_mode():
+        batch, _ = model.transform([torch.rand(3, 50, 90), torch.rand(3, 90, 50)])
+        model([torch.rand(3, 50, 90), torch.rand(3, 90, 50)])
+    assert batch.image_sizes[0] == batch.image_sizes[1][::-1]
+    for first, (height, width) in zip(boxes[0], batch.image_sizes, strict=True):
+        torch.testing.assert_close(first[0], torch.tensor([0.0, 0, width, height]))
+
+
 def test_dynamic_convolution_by_hand():
     torch.manual_seed(0)
     layer = DynamicConvolution(8)

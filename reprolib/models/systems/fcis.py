@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from reprolib.models.backbones import build_backbone
+from reprolib.models.backbones import build_backbone, fix_norms
 from reprolib.models.detections import detection_rule
 from reprolib.models.dialects import MM
 from reprolib.models.fcis_head import KEPT, FCISHead, FCISNeck
@@ -13,7 +13,6 @@ from reprolib.models.one_stage import OneStage, one_stage
 from reprolib.params import Scale, Schedule
 
 NAME = "FCIS"
-MASK_LOSSES = ("sum", "mean")
 THRESHOLD, NMS = 0.001, 0.3
 
 
@@ -24,25 +23,22 @@ def build(
     components: tuple[str, ...] = (),
     scale: Scale,
     schedule: Schedule,
-    mask_pixels: str = "sum",
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component and unknown switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for any component.
 
-    A detection's mask is voted for by all overlapping boxes, so that boxes that a person gives have none.
-    mask_pixels: a box's mask loss is the `sum` over its pixels or their `mean`.
+    A detection's mask is voted for by all overlapping boxes, so that boxes that a person gives have none. Batch norms
+    of the backbone are fixed, as published.
     """
     if components:
         raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
-    if mask_pixels not in MASK_LOSSES:
-        raise ValueError(f"mask_pixels must be one of {', '.join(MASK_LOSSES)}, not {mask_pixels!r}")
     body = build_backbone(backbone, scale=scale, dialect=MM.name, dilated_c5=True)
+    fix_norms(body)
     head = FCISHead(
         4 * scale.channels,
         num_classes=num_classes,
         rpn=single_map_proposals(body.channels[2], hidden=2 * scale.channels, scale=scale, beta=MM.rpn_beta),
         rule=dataclasses.replace(detection_rule(scale, own_threshold=THRESHOLD), nms_threshold=NMS),
         sampled=min(KEPT, scale.roi_batch),
-        sum_pixels=mask_pixels == "sum",
     )
     return one_stage(
         backbone=body,

@@ -33,9 +33,9 @@ def build(
     """The detector for `num_classes` foreground classes; raises ValueError for any component.
 
     boundary_branch: a loss on boundaries, by layers that inference does without. refine_limit_train: so many boxes of
-    a batch train the transformer; refine_limit_test: so many of an image are refined, best first, or of the boxes
-    given the first; others keep their coarse mask. None: all. select_thresholds: in training and in inference, the
-    least incoherence of the nodes that are refined at sides 28, 56 and 112.
+    a batch train the transformer, at random of its first images; refine_limit_test: so many of an image are refined,
+    best first, or of the boxes given the first; others keep their coarse mask. None: all. select_thresholds: in
+    training and in inference, the least incoherence of the nodes that are refined at sides 28, 56 and 112.
     """
     if components:
         raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")

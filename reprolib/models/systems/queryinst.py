@@ -48,4 +48,5 @@ def build(
             norm=norms[mask_norm],
             smallest=scale.anchor_sizes[0],
         ),
+        sized=True,
     )
