@@ -189,7 +189,8 @@ def give_instances(model: nn.Module, image: Tensor, *, detections: int) -> int:
 
     Changes the model in place. One-stage detectors get predictions in which as many instances are seen as their
     post-processing ranks at most. In two-stage ones every proposal is a candidate of one class, and proposals and
-    detections are given boxes, see `fix_boxes`. Sizes are those of `unit_boxes`.
+    detections are given boxes, see `fix_boxes`. Sizes are those of `unit_boxes`. Raises ValueError where a detector has
+    no such form: FCIS, whose boxes are voted for.
     """
     if hasattr(model, "rpn"):
         candidates = model.rpn.post_nms_top_n()
@@ -200,6 +201,11 @@ def give_instances(model: nn.Module, image: Tensor, *, detections: int) -> int:
                     module.cls_score.bias.zero_()[1] = 5
         fix_boxes(model, proposals=candidates, detections=detections)
         return candidates
+    if not hasattr(model.head, "with_instances"):
+        raise ValueError(
+            f"{type(model.head).__name__} cannot be given instances, and random weights find none: time this system"
+            " with --weights FILE and --image FILE"
+        )
     head, candidates = model.head, model.head.candidates
     with torch.inference_mode():
         batch, _ = model.transform([image])

@@ -26,7 +26,10 @@ class OneStageHead(Protocol):
     candidates: int
 
     def __call__(self, features: list[Tensor]) -> Any:
-        """The pyramid's maps, each [B,C,h,w] -> predictions. All learned layers run in here."""
+        """The pyramid's maps, each [B,C,h,w] -> predictions. All learned layers run in here.
+
+        The head of a detector that is `sized` takes the images' sizes besides.
+        """
 
     def losses(self, predictions: Any, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
         """Scalar losses by name; targets as `InputTransform` gives them."""
