@@ -49,7 +49,7 @@ def build(
     }
     if centermask_maskiou:
         iou_head = MaskIoUHead(channels, hidden=scale.box_hidden, outputs=num_classes, resolution=RESOLUTION)
-        mask_branch = MaskScoringBranch(**parts, iou_head=iou_head, clamp=False)
+        mask_branch = MaskScoringBranch(**parts, iou_head=iou_head)
     else:
         mask_branch = MaskBranch(**parts)
     rule = DetectionRule(
