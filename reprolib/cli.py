@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ import yaml
 from reprolib.audit import verb as audit_verb
 from reprolib.data import verb as data_verb
 from reprolib.params import Profile, Run, load_profile, resolve
+from reprolib.prompting import verb as segment_verb
 from reprolib.submit import verb as submit_verb
 
 
@@ -73,23 +73,8 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added.add_argument("--format", help="coco, lvis, cityscapes, isaid or bbbc038; by default the data set's own")
     added.add_argument("--out", default=".", metavar="PATH", help="the file, or a folder to put it in; by default here")
     added.add_argument("--min-score", type=float, help="leave lower scores out; by default of bbbc038 0.5, else 0")
-    added = verb("segment", _segment, "masks of given boxes on an image, by a trained run: a picture and COCO JSON")
-    added.add_argument("image", metavar="IMAGE")
-    added.add_argument(
-        "--boxes",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="X1,Y1,X2,Y2",
-        help="pixels of the stored image, corner to corner; or a JSON file: a list of such boxes, or COCO annotations",
-    )
-    added.add_argument("--weights", default="", help="results/<profile>/weights/<run>.safetensors, or an experiment")
-    added.add_argument("--experiment", default="", help="of which the weights are, where the file does not say")
-    added.add_argument("--seed", type=int, default=0, help="of the experiment's run")
-    added.add_argument("--labels", nargs="+", default=[], metavar="CLASS", help="one for all boxes or each; else found")
-    added.add_argument("--out", default="segments", metavar="FOLDER", help="by default segments/")
-    added.add_argument("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one")
-    added._negative_number_matcher = re.compile(r"-[\d.]")  # "-3,5,20,20" is a box, and a wrong one: not an option
+    added = verb("segment", segment_verb.run, segment_verb.HELP)
+    segment_verb.add_arguments(added)
     added = verb("tables", _tables, "render tables beside their reported numbers, all of the profile by default")
     added.add_argument("table", nargs="*")
     added = verb("report", _report, "pages of all papers, tables, systems and claims: results/<profile>/report/")
@@ -226,23 +211,6 @@ def _export(options: argparse.Namespace) -> None:
 
     run = run_by_id(load_profile(options.profile), options.identity)
     print(export_run(run, options.out, format=options.format, min_score=options.min_score))
-
-
-def _segment(options: argparse.Namespace) -> None:
-    from reprolib.prompting.segment import segment_file
-
-    segmented = segment_file(
-        options.image,
-        boxes=options.boxes,
-        labels=options.labels,
-        weights=options.weights,
-        experiment=options.experiment,
-        profile=options.profile,
-        seed=options.seed,
-        device=options.device,
-        out=options.out,
-    )
-    print(segmented.text())
 
 
 def _tables(options: argparse.Namespace) -> None:
