@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import timm
 
+from reprolib.costs.input_size import input_size
 from reprolib.data.cards import CARDS
 from reprolib.data.conversion import split_names
 from reprolib.data.sets.generated import FAMILIES
@@ -24,6 +24,7 @@ from reprolib.plan import recipe
 from reprolib.runs.build import build_model
 
 CACHE = Path("work") / "counts"
+COUNTED_BY = ("reprolib.runs.build", "reprolib.evaluation.cost", "reprolib.costs.input_size")
 TYPICAL_DETECTIONS = 50  # RoIs of the mask head per evaluated image, as `reprolib describe` counts
 POSITIVE_SHARE = 4  # of a training image's RoIs at most one in four reaches the mask head (Mask R-CNN, section 3.1)
 
@@ -101,13 +102,6 @@ def images_trained(run: Run, sizes: SplitSizes) -> int | None:
     return total_iterations(run.schedule, images=sizes.train or 1) * run.schedule.batch_size
 
 
-def input_size(short_sides: Sequence[int], *, max_size: int, aspect: float) -> tuple[int, int]:
-    """Height and width, multiples of 32, of the mean number of pixels over the short sides that training draws from."""
-    inner = [min(side, max_size / max(aspect, 1 / aspect)) for side in short_sides]
-    height = math.sqrt(sum(side**2 for side in inner) / len(inner))
-    return math.ceil(height / 32) * 32, math.ceil(height * aspect / 32) * 32
-
-
 def count(run: Run, *, aspect: float | None = None, cache: Path = CACHE) -> Counts:
     """Count a run's model at its training and test sizes, or read the count of an equal one.
 
@@ -116,27 +110,28 @@ def count(run: Run, *, aspect: float | None = None, cache: Path = CACHE) -> Coun
     if run.dataset not in CARDS:
         raise ValueError(f"data set {run.dataset!r} has no card in reprolib/data/cards, so its classes are not known")
     aspect = aspect or ASPECT.get(run.dataset, TYPICAL_ASPECT)
-    schedule = run.schedule
     classes = len(CARDS[run.dataset].classes) or CARDS[run.dataset].class_count
     asked = {
         "recipe": recipe(replace(run, seed=0)),
         "classes": classes,
-        "train": input_size(schedule.min_sizes, max_size=schedule.max_size, aspect=aspect),
-        "test": input_size([schedule.test_size], max_size=schedule.max_size, aspect=aspect),
+        "aspect": aspect,
         "rois": [POSITIVE_SHARE, TYPICAL_DETECTIONS],
-        "code": code_hashes(["reprolib.runs.build", "reprolib.evaluation.cost", run.experiment.module]),
+        "code": code_hashes([*COUNTED_BY, run.experiment.module]),
         "libraries": libraries(),
     }
     path = cache / f"{digest(asked)}.json"
     if path.is_file():
         return Counts(**json.loads(path.read_text()))
-    counts = _count(run, classes=classes, train=asked["train"], test=asked["test"])
+    counts = _count(run, classes=classes, aspect=aspect)
     write_json(path, asdict(counts))
     return counts
 
 
-def _count(run: Run, *, classes: int, train: tuple[int, int], test: tuple[int, int]) -> Counts:
+def _count(run: Run, *, classes: int, aspect: float) -> Counts:
     model = on_meta(lambda: build_model(run, num_classes=classes, pretrained=False))
+    transform = model.transform
+    train = input_size(transform, transform.min_sizes, aspect=aspect)
+    test = input_size(transform, [transform.test_size], aspect=aspect)
     scale = run.scale
     numbers = count_parameters(model)
     backbone, size = _pretrained(run) if scale.pretrained else ("", 0)

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from reprolib.costs import storage
+from reprolib.costs.input_size import input_size
 from reprolib.costs.plan import cost_plan
 from reprolib.costs.text import as_json, size, text
-from reprolib.costs.work import Counts, SplitSizes, count, images_trained, input_size, split_sizes
+from reprolib.costs.work import Counts, SplitSizes, count, images_trained, split_sizes
+from reprolib.describe import describe
 from reprolib.files import write_json
+from reprolib.models.input_transform import InputTransform
 from reprolib.params import Schedule, load_profile, resolve
 from reprolib.plan import experiment_by_id
 
@@ -178,13 +181,35 @@ def test_an_unknown_size_is_said_and_not_a_zero(without_records):
     assert as_json(plan)["runs"][0]["train_hours"] is None
 
 
-def test_input_sizes():
-    assert input_size([800], max_size=1333, aspect=1.36) == (800, 1088)
-    assert input_size([512], max_size=512, aspect=1.0) == (512, 512)
-    assert input_size([1024], max_size=2048, aspect=2.0) == (1024, 2048)
-    assert input_size([512], max_size=512, aspect=2.0) == (256, 512)
-    # sqrt((300**2 + 500**2) / 2) = 412.3
-    assert input_size([300, 500], max_size=2000, aspect=1.0) == (416, 416)
+@pytest.mark.parametrize(
+    "short_sides, max_size, aspect, keep_ratio, expected",
+    [
+        ([800], 1333, 1.36, True, (800, 1088)),
+        ([512], 512, 1.0, True, (512, 512)),
+        ([1024], 2048, 2.0, True, (1024, 2048)),
+        ([512], 512, 2.0, True, (256, 512)),
+        ([300, 500], 2000, 1.0, True, (416, 416)),  # sqrt((300**2 + 500**2) / 2) = 412.3
+        ([544], 300, 2.0, False, (544, 544)),  # a square whatever the image
+    ],
+)
+def test_input_sizes(short_sides, max_size, aspect, keep_ratio, expected):
+    transform = InputTransform(
+        min_sizes=short_sides,
+        test_size=short_sides[0],
+        max_size=max_size,
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        bgr=False,
+        keep_ratio=keep_ratio,
+    )
+    assert input_size(transform, short_sides, aspect=aspect) == expected
+
+
+def test_yolact_is_counted_on_the_square_that_it_sees(tmp_path):
+    run = resolve(PAPER, experiment_by_id("coco-yolact_r50"), 0)
+    counted = count(run, cache=tmp_path).test_flops
+    assert counted == describe(run)["flops"]
+    assert describe(run)["input_size"] == [550, 550]
 
 
 def test_bytes_of_shared_sources_are_counted_once():
