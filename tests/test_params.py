@@ -9,6 +9,7 @@ import yaml
 from reprolib.data.cards import CARDS
 from reprolib.experiment import Experiment, rows
 from reprolib.papers.catalog import all_experiments, all_tables, papers
+from reprolib.papers.insight_any_instance.tables import ABLATION
 from reprolib.params import ParamsError, Schedule, load_profile, resolve
 from reprolib.plan import evaluate_plan, experiment_by_id, run_by_id, table_by_id, train_plan
 
@@ -51,6 +52,8 @@ def test_the_reference_on_a_cpu_is_one_papers_tables_of_one_data_set():
     shown = {row.experiment.id for name in profile.tables for row in all_tables()[name].rows if row.experiment}
     assert set(profile.experiments) <= shown
     assert {table_by_id(name).paper for name in profile.tables} == set(profile.papers)
+    for experiment in ABLATION.values():  # the notebook draws their networks, data and training
+        assert resolve(profile, experiment, 0).dataset in profile.data
     assert str(run.schedule.iterations) in profile.note.replace(",", "")
 
 
