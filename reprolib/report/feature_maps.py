@@ -43,8 +43,10 @@ def panel_grid(rows: Sequence[Sequence[Panel]], *, title: str = "", note: str = 
     columns = max(map(len, rows))
     tall = max(1 if p.square else p.values.shape[0] / p.values.shape[1] for row in rows for p in row)
     barred = sum(any(panel.bar for panel in row) for row in rows)
+    more_lines = sum(max(panel.title.count("\n") for panel in row) for row in rows)
     width = SIDE * columns + 0.2
-    height = (SIDE * min(tall, 2) + 0.25) * len(rows) + 0.2 * barred + note_height(note, width) + (0.3 if title else 0)
+    height = (SIDE * min(tall, 2) + 0.25) * len(rows) + 0.2 * barred + 0.15 * more_lines
+    height += note_height(note, width) + (0.3 if title else 0)
     figure = new_figure(width, height)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for line, row in zip(grid, rows, strict=True):
