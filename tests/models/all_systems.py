@@ -21,8 +21,7 @@ class System:
 
     one_stage: proposals cost nothing, and it cannot be prompted. queries: nor do detections. training_only: layers that
     inference does without. side: px of thin inputs. boxes_only: it never reads the masks of the training set.
-    by_heart: settings of the schedule that it needs to learn four images by heart. close_up: those are of large
-    instances, as they are for one-stage systems.
+    by_heart: settings of the schedule that it needs to learn four images by heart.
     """
 
     id: str
@@ -35,7 +34,6 @@ class System:
     queries: bool = False
     boxes_only: bool = False
     by_heart: dict[str, object] = field(default_factory=dict)
-    close_up: bool = False
 
 
 ALL = (
@@ -74,7 +72,6 @@ ALL = (
             f"roi_heads.{name}"
             for name in ("semantic", "mask_branch.boundary.upsample", "mask_branch.boundary.predictor")
         ),
-        close_up=True,  # of a ship of ten pixels 77 % of the nodes are incoherent: 16,464 tokens a box, 646 in training
     ),
     System(id="mnc", module=f"{SYSTEMS}.mnc"),
     System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True),

@@ -192,7 +192,7 @@ def test_four_images_are_learnt_by_heart(system, ships, close_ships, tmp_path, c
     torch.set_num_threads(1)
     seed_everything(0)
     coarse = system.switches.get("dialect") == "torchvision"
-    images = close_ships if system.one_stage or system.close_up or coarse else ships
+    images = close_ships if system.one_stage or coarse else ships
     schedule = dataclasses.replace(SCHEDULE, **system.by_heart)
     model = importlib.import_module(system.module).build(
         num_classes=1, backbone=system.backbone, scale=SCALE, schedule=schedule, **system.switches
