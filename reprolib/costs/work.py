@@ -9,22 +9,20 @@ from pathlib import Path
 
 import timm
 
-from reprolib.costs.input_size import input_size
 from reprolib.data.cards import CARDS
 from reprolib.data.conversion import split_names
 from reprolib.data.sets.generated import FAMILIES
-from reprolib.describe import TYPICAL_ASPECT
+from reprolib.describe import TYPICAL_ASPECT, input_size
 from reprolib.engine.schedules import total_iterations
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.files import write_json
 from reprolib.fingerprint import code_hashes, digest, libraries
 from reprolib.models.backbones import PUBLISHED_WEIGHTS
 from reprolib.params import Run
-from reprolib.plan import recipe
+from reprolib.plan import COUNT_ENTRIES, recipe
 from reprolib.runs.build import build_model
 
 CACHE = Path("work") / "counts"
-COUNTED_BY = ("reprolib.runs.build", "reprolib.evaluation.cost", "reprolib.costs.input_size")
 TYPICAL_DETECTIONS = 50  # RoIs of the mask head per evaluated image, as `reprolib describe` counts
 POSITIVE_SHARE = 4  # of a training image's RoIs at most one in four reaches the mask head (Mask R-CNN, section 3.1)
 
@@ -116,7 +114,7 @@ def count(run: Run, *, aspect: float | None = None, cache: Path = CACHE) -> Coun
         "classes": classes,
         "aspect": aspect,
         "rois": [POSITIVE_SHARE, TYPICAL_DETECTIONS],
-        "code": code_hashes([*COUNTED_BY, run.experiment.module]),
+        "code": code_hashes([*COUNT_ENTRIES, run.experiment.module]),
         "libraries": libraries(),
     }
     path = cache / f"{digest(asked)}.json"

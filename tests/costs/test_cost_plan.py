@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from reprolib.costs import storage
-from reprolib.costs.input_size import input_size
 from reprolib.costs.plan import cost_plan
 from reprolib.costs.text import as_json, size, text
 from reprolib.costs.work import Counts, SplitSizes, count, images_trained, split_sizes
-from reprolib.describe import describe
+from reprolib.describe import describe, input_size
 from reprolib.files import write_json
 from reprolib.models.input_transform import InputTransform
 from reprolib.params import Schedule, load_profile, resolve

@@ -309,8 +309,11 @@ def test_costs_are_counted_without_computing(built) -> None:
 
 def test_a_dry_run_leaves_no_layer_out(built) -> None:
     model, ran = on_meta(built.new), set()
-    layers = {name: m for name, m in model.named_modules() if any(True for _ in m.parameters(recurse=False))}
-    layers = {name: m for name, m in layers.items() if not isinstance(m, nn.Embedding)}  # tables, which are read
+    layers = {
+        name: module
+        for name, module in model.named_modules()
+        if any(True for _ in module.parameters(recurse=False)) and not isinstance(module, nn.Embedding)  # a table, read
+    }
     for name, layer in layers.items():
         layer.register_forward_pre_hook(lambda *_, name=name: ran.add(name))
     model.dry_run(64, 64, proposals=3, detections=2)
