@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 
-from reprolib import warm
+from reprolib.pipeline import warm
 
 
 def main() -> int:

@@ -14,14 +14,14 @@ import yaml
 from reprolib.audit import verb as audit_verb
 from reprolib.data import verb as data_verb
 from reprolib.params import Profile, Run, load_profile, resolve
+from reprolib.pipeline.submit import verb as submit_verb
 from reprolib.prompting import verb as segment_verb
-from reprolib.submit import verb as submit_verb
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status. Mistakes of the user end in one line on stderr and status 2."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser(bench=arguments[:1] == ["bench"]).parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
     except (ValueError, KeyError, FileNotFoundError, RuntimeError) as error:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser(*, bench: bool) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reprolib", description="Papers re-run, set beside what they report.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
@@ -99,11 +99,6 @@ def _parser(*, bench: bool) -> argparse.ArgumentParser:
     added.add_argument("parameters", nargs="*", metavar="name=value")
     added = verb("doctor", _doctor, "versions, devices, data found, and how to mend what is wrong")
     added.add_argument("--json", action="store_true")
-    added = verb("bench", _bench, "our Mask R-CNN against torchvision's, as ratios in one run", profile=False)
-    if bench:  # its options need torch, which other verbs do not wait for
-        from reprolib.bench_verb import add_arguments
-
-        add_arguments(added)
     return parser
 
 
@@ -118,7 +113,7 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _run(options: argparse.Namespace) -> tuple[Profile, Run]:
-    from reprolib.plan import experiment_by_id
+    from reprolib.pipeline.plan import experiment_by_id
 
     profile = load_profile(options.profile)
     return profile, resolve(profile, experiment_by_id(options.experiment), getattr(options, "seed", 0))
@@ -156,7 +151,7 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _describe(options: argparse.Namespace) -> None:
-    from reprolib.describe import describe
+    from reprolib.pipeline.describe import describe
 
     _, run = _run(options)
     if options.switch:
@@ -178,8 +173,8 @@ def _describe(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from reprolib.plan import data_fingerprint, train_plan
-    from reprolib.runs.training import train_run
+    from reprolib.pipeline.plan import data_fingerprint, train_plan
+    from reprolib.pipeline.runs.training import train_run
 
     profile, run = _run(options)
     plan = train_plan(run, data_fingerprint=data_fingerprint(profile, run.dataset))
@@ -187,9 +182,9 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from reprolib.plan import data_fingerprint, evaluate_plan
-    from reprolib.runs.evaluation import evaluate_run
-    from reprolib.runs.launch import speaks
+    from reprolib.pipeline.plan import data_fingerprint, evaluate_plan
+    from reprolib.pipeline.runs.evaluation import evaluate_run
+    from reprolib.pipeline.runs.launch import speaks
 
     profile, run = _run(options)
     data = data_fingerprint(profile, run.dataset)
@@ -206,15 +201,15 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from reprolib.plan import run_by_id
-    from reprolib.runs.export import export_run
+    from reprolib.pipeline.plan import run_by_id
+    from reprolib.pipeline.runs.export import export_run
 
     run = run_by_id(load_profile(options.profile), options.identity)
     print(export_run(run, options.out, format=options.format, min_score=options.min_score))
 
 
 def _tables(options: argparse.Namespace) -> None:
-    from reprolib.report.tables import render
+    from reprolib.tables.render import render
 
     profile = load_profile(options.profile)
     for name in options.table or profile.tables:
@@ -222,9 +217,9 @@ def _tables(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from reprolib.report.index import write_index
     from reprolib.site.build import build
     from reprolib.site.content import gather
+    from reprolib.site.index import write_index
     from reprolib.site.readme import write_readme
 
     content = gather(options.profile)
@@ -236,7 +231,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _noise(options: argparse.Namespace) -> None:
     from reprolib.evaluation.record import read_records
-    from reprolib.report.seed_noise import text, write_seed_noise
+    from reprolib.tables.seed_noise import text, write_seed_noise
 
     results = load_profile(options.profile).results
     print(text(write_seed_noise(read_records(results / "records"), results / "seed_noise.json")))
@@ -245,19 +240,19 @@ def _noise(options: argparse.Namespace) -> None:
 def _plan(options: argparse.Namespace) -> None:
     profile = load_profile(options.profile)
     if options.write:
-        from reprolib.plan import write_plan
+        from reprolib.pipeline.plan import write_plan
 
         print(f"{len(write_plan(profile))} files in {profile.results / 'runs'}")
         return
-    from reprolib.costs.plan import cost_plan
-    from reprolib.costs.text import as_json, text
+    from reprolib.cost.plan import cost_plan
+    from reprolib.cost.text import as_json, text
 
     plan = cost_plan(profile, every_row=options.every_row, hardware=options.hardware)
     print(json.dumps(as_json(plan), indent=1) if options.json else text(plan))
 
 
 def _repro(options: argparse.Namespace) -> None:
-    from reprolib.repro import repro
+    from reprolib.pipeline.repro import repro
 
     if options.every_row and not options.table:
         raise ValueError("--every-row goes with --table: a profile lists what runs, its `experiments` in params.yaml")
@@ -267,7 +262,7 @@ def _repro(options: argparse.Namespace) -> None:
 
 
 def _notebook(options: argparse.Namespace) -> None:
-    from reprolib.notebook import execute
+    from reprolib.pipeline.notebook import execute
 
     execute(options.notebook, options.output, _pairs(options.parameters))
 
@@ -278,9 +273,3 @@ def _doctor(options: argparse.Namespace) -> int:
     found = examine(load_profile(options.profile))
     print(json.dumps(found, indent=1) if options.json else text(found))
     return 1 if found["problems"] else 0
-
-
-def _bench(options: argparse.Namespace) -> int:
-    from reprolib.bench_verb import run
-
-    return run(options)

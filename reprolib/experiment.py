@@ -26,7 +26,7 @@ class Experiment:
     """A system with its components, backbone, data set and schedule.
 
     system: the name as publications print it, e.g. "Mask R-CNN".
-    module: dotted path of the module whose `build` makes the detector (see `reprolib.models.systems.mask_rcnn.build`).
+    module: dotted path of the module whose `build` makes the detector, as in `reprolib.models.systems.mask_rcnn.model`.
     backbone: timm's name of the published backbone, e.g. "resnet50".
     dataset: the published data set's key, e.g. "coco"; a profile may let another data set stand in for it.
     components: the switched-on parts of a paper's system, lower case, in the order of the paper.

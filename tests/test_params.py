@@ -11,7 +11,7 @@ from reprolib.experiment import Experiment, rows
 from reprolib.papers.catalog import all_experiments, all_tables, papers
 from reprolib.papers.insight_any_instance.tables import ABLATION
 from reprolib.params import ParamsError, Schedule, load_profile, resolve
-from reprolib.plan import evaluate_plan, experiment_by_id, run_by_id, table_by_id, train_plan
+from reprolib.pipeline.plan import evaluate_plan, experiment_by_id, run_by_id, table_by_id, train_plan
 
 ROOT = Path(__file__).parent.parent
 PARAMS = ROOT / "params.yaml"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from reprolib.audit.finding import Severity
 from reprolib.audit.run import Checked
+from reprolib.figures.pictures import COLOURS, Picture, finish, house_style, new_figure
 from reprolib.papers import catalog
-from reprolib.report.pictures import COLOURS, Picture, finish, house_style, new_figure
 
 SEVERITY_COLOURS = {Severity.ERROR: COLOURS[0], Severity.WARNING: COLOURS[4], Severity.NOTE: "#BBBBBB"}
 

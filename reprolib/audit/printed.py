@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reprolib.audit.finding import Ref
 from reprolib.papers import catalog
-from reprolib.report.reported import Cell, load_table, table_numbers
+from reprolib.papers.reported import Cell, load_table, table_numbers
 
 LOWER_IS_BETTER = frozenset({"time_ms", "params_M", "flops_G"})
 ACCURACIES = ("segm/", "bbox/", "oracle/", "trimap_accuracy/")

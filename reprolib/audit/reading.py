@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reprolib.report.reported import audit
+from reprolib.papers.reported import audit
 
 _MARK = re.compile(r"\[(script|read|outside)[^\]]*\]")
 

@@ -6,22 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
+from reprolib.data.acquire.prepared import Prepared, Split
 from reprolib.data.errors import DataError
-from reprolib.data.prepared import Prepared, Split
-from reprolib.data.sets import (
-    bbbc038,
-    cityscapes,
-    coco,
-    coco_folder,
-    custom,
-    generated,
-    hrsid,
-    isaid,
-    lvis,
-    nwpu_vhr10,
-    ssdd,
-)
+from reprolib.data.sets.bbbc038 import prepare as bbbc038
+from reprolib.data.sets.cityscapes import prepare as cityscapes
+from reprolib.data.sets.coco import prepare as coco
+from reprolib.data.sets.coco_folder import prepare as coco_folder
 from reprolib.data.sets.common import lock
+from reprolib.data.sets.custom import prepare as custom
+from reprolib.data.sets.generated import prepare as generated
+from reprolib.data.sets.hrsid import prepare as hrsid
+from reprolib.data.sets.isaid import prepare as isaid
+from reprolib.data.sets.lvis import prepare as lvis
+from reprolib.data.sets.nwpu_vhr10 import prepare as nwpu_vhr10
+from reprolib.data.sets.ssdd import prepare as ssdd
 
 __all__ = ["SETS", "Prepared", "Split", "find", "prepare"]
 

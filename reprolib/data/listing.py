@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from reprolib.data.acquire.fetch import downloads
 from reprolib.data.card import Card, File
 from reprolib.data.cards import CARDS
 from reprolib.data.catalog import SETS, find
 from reprolib.data.errors import DataError
-from reprolib.data.fetch import downloads
-from reprolib.data.sets.generated import FAMILIES
+from reprolib.data.sets.generated.prepare import FAMILIES
 
 PREPARED, ON_DEMAND = "prepared", "made on demand"
 

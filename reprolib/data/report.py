@@ -7,7 +7,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from reprolib.data import masks, published
+from reprolib.data import masks
+from reprolib.data.acquire import published
 from reprolib.data.catalog import Prepared
 from reprolib.data.document import file_name, read_document
 from reprolib.data.foreground import count_by_band, shares
@@ -37,8 +38,9 @@ def data_report(prepared: Prepared) -> dict:
 
     area_definition, and per split `area`: which area the numbers are taken by, and how many instances' differ from the
     pixels of their masks, how many of these fall into another size class, and by how many px on average over all.
-    published, per split, and published_together: what `reprolib.data.published.compare` finds, None where the card
-    publishes nothing; published_text: the same in lines. What is compared are `published.counts_of`, with crowds.
+    published, per split, and published_together: what `reprolib.data.acquire.published.compare` finds, None where
+    the card publishes nothing; published_text: the same in lines. What is compared are `published.counts_of`,
+    with crowds.
     """
     splits, counts = {}, {}
     for name, split in prepared.splits.items():

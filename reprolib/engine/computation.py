@@ -37,7 +37,7 @@ def static_parts(model: nn.Module) -> tuple[nn.Module, ...]:
     """Modules whose shapes depend on the input's alone, the backbone first; raises ValueError for a model without."""
     if not hasattr(model, "static_parts"):
         raise ValueError(
-            f"{type(model).__name__} does not name its static parts (see reprolib.models.two_stage): leave"
+            f"{type(model).__name__} does not name its static parts (see reprolib.models.two_stage.detector): leave"
             " channels_last and compile of the schedule off"
         )
     return model.static_parts()

@@ -27,7 +27,7 @@ import hotcoco
 import numpy as np
 from PIL import Image
 
-from reprolib.data.cityscapes import IDS_SUFFIX, IMAGE_SUFFIX
+from reprolib.data.sets.cityscapes.convert import IDS_SUFFIX, IMAGE_SUFFIX
 from reprolib.evaluation.coco_inputs import EvaluationError, clean_detections, clean_ground_truth, load
 
 OFFICIAL = "rules of cityscapesScripts 2.3.0"

@@ -13,9 +13,9 @@ import torch
 import traitlets
 from PIL import Image
 
+from reprolib.figures.pictures import COLOURS
 from reprolib.prompting.request import parse_boxes
 from reprolib.prompting.segment import PromptedImage
-from reprolib.report.pictures import COLOURS
 
 SHOWN = (480, 720)  # the canvas's width in px on the screen
 FOUND = "found by the model"

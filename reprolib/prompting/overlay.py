@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from reprolib.evaluation.morphology import erode
-from reprolib.report.pictures import COLOURS, DPI, Picture, finish, house_style, new_figure
+from reprolib.figures.pictures import COLOURS, DPI, Picture, finish, house_style, new_figure
 
 SIDE = (640, 2400)  # the picture's long side in px: small images are enlarged so that names can be read
 STRENGTH = 0.45  # of a mask's colour within its outline

@@ -12,10 +12,10 @@ from reprolib.data.cards import CARDS
 from reprolib.engine.devices import pick_device, use_cpu_threads
 from reprolib.papers.catalog import all_experiments
 from reprolib.params import ParamsError, Run, load_profile, resolve
-from reprolib.plan import experiment_by_id, run_by_id
-from reprolib.runs.build import build_model
-from reprolib.runs.paths import run_paths
-from reprolib.runs.weights import load_weights, read_about
+from reprolib.pipeline.plan import experiment_by_id, run_by_id
+from reprolib.pipeline.runs.build import build_model
+from reprolib.pipeline.runs.paths import run_paths
+from reprolib.pipeline.runs.weights import load_weights, read_about
 
 
 @dataclass(frozen=True, kw_only=True)

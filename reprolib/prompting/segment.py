@@ -12,13 +12,13 @@ from torch import Tensor
 from reprolib.data.errors import DataError
 from reprolib.data.images import read_image
 from reprolib.engine.devices import to_device
+from reprolib.figures.pictures import Picture
 from reprolib.files import write_atomic, write_json
-from reprolib.models.prompts import check_boxes
+from reprolib.models.two_stage.prompts import check_boxes
 from reprolib.prompting.document import coco_document
 from reprolib.prompting.overlay import overlay
 from reprolib.prompting.promptable import Promptable, load_promptable
 from reprolib.prompting.request import parse_boxes, parse_labels
-from reprolib.report.pictures import Picture
 
 
 class PromptedImage:

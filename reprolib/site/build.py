@@ -11,12 +11,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reprolib.files import write_atomic
-from reprolib.report.index import INTERVALS, MEANINGS
-from reprolib.report.layout import metric_label
-from reprolib.report.texts import interval_text, number_text, row_ranges
 from reprolib.site import pages, systems
 from reprolib.site.content import Content
+from reprolib.site.index import INTERVALS, MEANINGS
 from reprolib.site.notebooks import highlighting, notebook_html
+from reprolib.tables.layout import metric_label
+from reprolib.tables.texts import interval_text, number_text, row_ranges
 
 HERE = Path(__file__).parent
 

@@ -13,14 +13,14 @@ from reprolib.audit.run import Checked, audit, in_order
 from reprolib.experiment import Table
 from reprolib.papers import catalog
 from reprolib.papers.claims import load_claims
+from reprolib.papers.systems import System as Known
+from reprolib.papers.systems import gather_systems
 from reprolib.params import Profile
-from reprolib.report.claims import Claim, join_claims
-from reprolib.report.joined import JoinedCell, JoinedRow
-from reprolib.report.layout import Sheet, lay_out
-from reprolib.report.recipe import Recipe, recipes
-from reprolib.report.systems import System as Known
-from reprolib.report.systems import gather_systems
-from reprolib.report.tables import join_tables
+from reprolib.tables.claims import Claim, join_claims
+from reprolib.tables.joined import JoinedCell, JoinedRow
+from reprolib.tables.layout import Sheet, lay_out
+from reprolib.tables.recipe import Recipe, recipes
+from reprolib.tables.render import join_tables
 
 # What a publication prints per image, as images per second.
 _RATE = {"fps": lambda value: value, "time_ms": lambda value: 1000 / value}

@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reprolib.report.figures import what_differs
-from reprolib.report.joined import JoinedRow
-from reprolib.report.layout import metric_label, row_label
-from reprolib.report.pictures import NothingToDraw
+from reprolib.figures.figures import what_differs
+from reprolib.figures.pictures import NothingToDraw
 from reprolib.site.svg import CLASS, GRID, INK, MARKERS, MUTED, SERIES, Drawing, drawn, finish, new_figure
+from reprolib.tables.joined import JoinedRow
+from reprolib.tables.layout import metric_label, row_label
 
 REPORTED, REPRODUCED = MUTED, SERIES[0]
 

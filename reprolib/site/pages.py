@@ -9,17 +9,17 @@ from pathlib import Path
 from urllib.parse import quote
 
 from reprolib.audit.finding import Finding
+from reprolib.figures.pictures import NothingToDraw
 from reprolib.papers import catalog
-from reprolib.report.claims import Claim
-from reprolib.report.join import main_metrics
-from reprolib.report.joined import JoinedCell, JoinedRow
-from reprolib.report.layout import component_columns, decimals_of, metric_label, printed_components, row_label
-from reprolib.report.pictures import NothingToDraw
-from reprolib.report.texts import NOTHING, interval_text, spread_text
-from reprolib.report.verdict import VERDICTS
 from reprolib.site.content import Content, TableContent, slug
 from reprolib.site.drawings import Point, gains, reported_and_reproduced
 from reprolib.site.svg import Drawing
+from reprolib.tables.claims import Claim
+from reprolib.tables.join import main_metrics
+from reprolib.tables.joined import JoinedCell, JoinedRow
+from reprolib.tables.layout import component_columns, decimals_of, metric_label, printed_components, row_label
+from reprolib.tables.texts import NOTHING, interval_text, spread_text
+from reprolib.tables.verdict import VERDICTS
 
 
 def short_title(paper: str) -> str:

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from reprolib.files import write_atomic
-from reprolib.report.index import MEANINGS
 from reprolib.site import pages
 from reprolib.site.content import Content
+from reprolib.site.index import MEANINGS
 from reprolib.site.svg import Drawing
 
 BEGIN, END = "<!-- results: written by reprolib report --readme -->", "<!-- end of results -->"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reprolib.figures.pictures import STYLE
 from reprolib.files import write_atomic
-from reprolib.report.pictures import STYLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reprolib.audit.printed import LOWER_IS_BETTER
-from reprolib.report import systems_page as texts
-from reprolib.report.join import main_metrics
-from reprolib.report.layout import printed_components
-from reprolib.report.systems import COSTS
-from reprolib.report.texts import NOTHING, number_text
+from reprolib.papers.systems import COSTS
 from reprolib.site.content import Content, Place, System, images_per_second
 from reprolib.site.drawings import Point, speed_accuracy
 from reprolib.site.pages import drawn_or_none, relative, short_title
 from reprolib.site.svg import Drawing
+from reprolib.tables import systems_page as texts
+from reprolib.tables.join import main_metrics
+from reprolib.tables.layout import printed_components
+from reprolib.tables.texts import NOTHING, number_text
 
 
 def speed_drawing(content: Content) -> Drawing | None:

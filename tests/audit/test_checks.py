@@ -8,7 +8,7 @@ from reprolib.audit import ablation, additivity, averages, columns, ordering, sa
 from reprolib.audit.finding import Severity
 from reprolib.audit.printed import printed_table
 from reprolib.audit.text import severities
-from reprolib.report.reported import COLUMNS, parse_table
+from reprolib.papers.reported import COLUMNS, parse_table
 
 
 @pytest.fixture

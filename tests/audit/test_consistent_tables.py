@@ -6,8 +6,8 @@ from collections import Counter
 
 from reprolib.audit.finding import Severity
 from reprolib.audit.run import audit, findings
-from reprolib.fingerprint import PACKAGE
 from reprolib.papers import catalog
+from reprolib.pipeline.fingerprint import PACKAGE
 
 # Every error and warning below was read beside its table; another number here means that a table, a claim or a check
 # has changed, and that the new finding must be read the same way.

@@ -6,7 +6,7 @@ import pytest
 
 from reprolib.audit.reading import items
 from reprolib.papers import catalog
-from reprolib.report.reported import audit as audit_text
+from reprolib.papers.reported import audit as audit_text
 
 MAI, SEA, IAI, IEM, LOC = "mai_se_net", "seanet", "insight_any_instance", "iemask_rcnn", "location_attention"
 

@@ -15,7 +15,7 @@ from reprolib.audit.run import audit
 from reprolib.audit.text import page, paper_section, write_page
 from reprolib.cli import main
 from reprolib.papers import catalog
-from reprolib.report.reported import audit as audit_text
+from reprolib.papers.reported import audit as audit_text
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -12,10 +12,10 @@ import zipfile
 
 import pytest
 
-from reprolib.data import unpack as module
-from reprolib.data.archives import MAX_READ, Limits
+from reprolib.data.acquire import unpack as module
+from reprolib.data.acquire.archives import MAX_READ, Limits
+from reprolib.data.acquire.unpack import unpack
 from reprolib.data.errors import DataError
-from reprolib.data.unpack import unpack
 
 FILES = {"top/images/a.jpg": b"a" * 5000, "top/images/b.jpg": b"b" * 10, "top/empty.txt": b""}
 

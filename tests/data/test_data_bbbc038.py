@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reprolib.data import bbbc038
-from reprolib.data.archives import checked_members, open_zip
+from reprolib.data.acquire.archives import checked_members, open_zip
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
+from reprolib.data.sets.bbbc038 import convert as bbbc038
 from reprolib.evaluation.coco import evaluate
 
 

@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from reprolib.data import ssdd
 from reprolib.data.cards import CARDS
 from reprolib.data.catalog import SETS, find, prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
 from reprolib.data.lint import lint
-from reprolib.data.sets.generated import FAMILIES
+from reprolib.data.sets.generated.prepare import FAMILIES
+from reprolib.data.sets.ssdd import convert as ssdd
 
 OPTIONS = {"train": 3, "val": 2, "size": 64, "seed": 0}
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from reprolib.data import cityscapes
 from reprolib.data.cards import CARDS
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
 from reprolib.data.lint import lint
+from reprolib.data.sets.cityscapes import convert as cityscapes
 from reprolib.evaluation.coco import evaluate
 
 HEIGHT, WIDTH = 12, 20

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from reprolib.data.conversion import check_image, is_whole, making, mask_fields, part_of, write_document
-from reprolib.data.drawing import draw_groups, draw_stratified
+from reprolib.data.acquire.conversion import check_image, is_whole, making, mask_fields, part_of, write_document
+from reprolib.data.acquire.drawing import draw_groups, draw_stratified
 from reprolib.data.errors import DataError
 
 MADE = {"version": 1, "source": "here"}

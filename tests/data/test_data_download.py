@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from reprolib.data import download as module
-from reprolib.data.download import download
+from reprolib.data.acquire import download as module
+from reprolib.data.acquire.download import download
 from reprolib.data.errors import DataError
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 4000

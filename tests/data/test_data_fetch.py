@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from reprolib.data import checksums, drive, fetch
+from reprolib.data.acquire import checksums, drive, fetch
+from reprolib.data.acquire.fetch import gather, given_files
 from reprolib.data.card import Card, File
 from reprolib.data.errors import DataError
-from reprolib.data.fetch import gather, given_files
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

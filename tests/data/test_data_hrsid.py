@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reprolib.data import hrsid
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
 from reprolib.data.lint import lint
+from reprolib.data.sets.hrsid import convert as hrsid
 from reprolib.evaluation.coco import evaluate
 
 SIDE = 24

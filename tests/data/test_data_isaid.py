@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from reprolib.data import isaid, isaid_tiles
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
-from reprolib.data.isaid_tiles import instances, pack, tile_name, windows
 from reprolib.data.lint import lint
+from reprolib.data.sets.isaid import convert as isaid
+from reprolib.data.sets.isaid import tiles as isaid_tiles
+from reprolib.data.sets.isaid.tiles import instances, pack, tile_name, windows
 from reprolib.evaluation.coco import evaluate
 
 SHIP, HARBOR = (0, 0, 63), (0, 100, 155)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reprolib.data import nwpu_vhr10
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
 from reprolib.data.lint import lint
+from reprolib.data.sets.nwpu_vhr10 import convert as nwpu_vhr10
 from reprolib.evaluation.coco import evaluate
 
 NAMES = ("001.jpg", "002.jpg", "003.jpg")
@@ -269,7 +269,7 @@ def test_by_name_from_the_published_urls(tmp_path, folder, archive, contents, mo
         return folder / "annotations.json" if target.suffix == ".json" else archive
 
     monkeypatch.setattr(nwpu_vhr10, "published", lambda: contents)
-    monkeypatch.setattr("reprolib.data.fetch.download", download)
+    monkeypatch.setattr("reprolib.data.acquire.fetch.download", download)
     prepared = prepare("nwpu_vhr10", {}, root=tmp_path / "data")
     images, labels = prepared.card.files
     assert calls == [

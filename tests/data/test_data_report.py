@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reprolib.data import published
+from reprolib.data.acquire import published
 from reprolib.data.catalog import Split, prepare
 from reprolib.data.foreground import count_by_band
 from reprolib.data.report import data_report

@@ -12,16 +12,20 @@ from dataclasses import replace
 
 import pytest
 
-from reprolib.data import hrsid, isaid, listing, ssdd
+from reprolib.data import listing
+from reprolib.data.acquire.fetch import downloads
+from reprolib.data.acquire.published import card_split
 from reprolib.data.card import File
 from reprolib.data.cards import CARDS
 from reprolib.data.catalog import find, prepare
 from reprolib.data.errors import DataError
-from reprolib.data.fetch import downloads
-from reprolib.data.published import card_split
-from reprolib.data.sets import coco, lvis
-from reprolib.data.sets import ssdd as ssdd_module
+from reprolib.data.sets.coco import prepare as coco
 from reprolib.data.sets.common import lock
+from reprolib.data.sets.hrsid import convert as hrsid
+from reprolib.data.sets.isaid import convert as isaid
+from reprolib.data.sets.lvis import prepare as lvis
+from reprolib.data.sets.ssdd import convert as ssdd
+from reprolib.data.sets.ssdd import prepare as ssdd_module
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -272,7 +276,7 @@ def test_isaid_comes_in_four_archives_some_with_archives_in_them(tmp_path, monke
 
     monkeypatch.setattr(isaid, "convert", convert)
     monkeypatch.setattr(isaid, "is_prepared", lambda source, folder, contents: folder.is_dir())
-    monkeypatch.setattr("reprolib.data.fetch.check_published", lambda path, file: None)
+    monkeypatch.setattr("reprolib.data.acquire.fetch.check_published", lambda path, file: None)
     masks = zipped({"images/P0000_instance_id_RGB.png": b"ids"})
     inside = {
         "isaid_annotations_train": {"train/Instance_masks/images.zip": masks},

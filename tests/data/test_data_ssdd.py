@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reprolib.data import ssdd
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
 from reprolib.data.lint import lint
+from reprolib.data.sets.ssdd import convert as ssdd
 from reprolib.evaluation.coco import evaluate
 
 WIDTH, HEIGHT = 40, 30

@@ -23,7 +23,7 @@ from reprolib.engine.inference import predict
 from reprolib.engine.processes import joined, rank
 from reprolib.engine.seeds import seed_everything
 from reprolib.engine.train import train
-from reprolib.models.systems import mask_rcnn
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.params import Scale, Schedule
 
 STEP = dataclasses.replace(

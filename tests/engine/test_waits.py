@@ -9,7 +9,7 @@ from torchvision.ops import nms
 
 from reprolib.engine.waits import count_waits
 from reprolib.models.on_device import numbers_like
-from reprolib.models.samples import draw
+from reprolib.models.two_stage.samples import draw
 
 X = torch.tensor([0.5, -1.0, 2.0, 3.0])
 ROWS = torch.tensor([0, 2])

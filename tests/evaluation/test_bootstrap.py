@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reprolib.bench_evaluation import generate
+from benchmarks.evaluation import generate
 from reprolib.evaluation.bootstrap import average_precision, resample_counts
 from reprolib.evaluation.coco import accumulate
 from reprolib.evaluation.matches import MatchesError, load_matches, write_matches

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as pycocotools_mask
 
-from reprolib.data import cityscapes as converter
 from reprolib.data.cards import CARDS
+from reprolib.data.sets.cityscapes import convert as converter
 from reprolib.evaluation.cityscapes import evaluate_cityscapes, read_void
 from reprolib.evaluation.coco_inputs import EvaluationError
 from reprolib.evaluation.export import export

@@ -10,8 +10,8 @@ from reprolib.evaluation.coco import evaluate
 from reprolib.evaluation.oracle_prompts import evaluate_oracle, join_results, missed_boxes
 from reprolib.evaluation.rle import encode_masks
 from reprolib.params import load_profile, resolve
-from reprolib.plan import evaluate_plan, experiment_by_id, train_plan
-from reprolib.runs.oracle_prompts import AT_ONCE, prompt
+from reprolib.pipeline.plan import evaluate_plan, experiment_by_id, train_plan
+from reprolib.pipeline.runs.oracle_prompts import AT_ONCE, prompt
 
 SHIP, PLANE = 3, 7
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reprolib.models.systems import mask_rcnn
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.params import Scale, Schedule
 
 SCALE = Scale(

@@ -8,9 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.carafe import Carafe
-from reprolib.models.global_context import global_context
-from reprolib.models.non_local import NonLocal
+from reprolib.models.layers.carafe import Carafe
+from reprolib.models.layers.global_context import global_context
+from reprolib.models.layers.non_local import NonLocal
 
 
 def randomise(module, *, std=0.3):

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.boundary_preserving_branch import boundary_preserving_branch
-from reprolib.models.boundary_preserving_head import BoundaryPreservingHead, inner_boundary
-from reprolib.models.samples import Samples
-from reprolib.models.systems import bmask_rcnn, mask_rcnn
+from reprolib.models.systems.bmask_rcnn import model as bmask_rcnn
+from reprolib.models.systems.bmask_rcnn.boundary_preserving_branch import boundary_preserving_branch
+from reprolib.models.systems.bmask_rcnn.boundary_preserving_head import BoundaryPreservingHead, inner_boundary
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.two_stage.samples import Samples
 from reprolib.params import Scale, Schedule
 
 

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models import box2mask_head
-from reprolib.models.box2mask_head import filtered_maps
-from reprolib.models.box_supervision import (
+from reprolib.models.systems.box2mask import box2mask_head
+from reprolib.models.systems.box2mask import model as box2mask
+from reprolib.models.systems.box2mask.box2mask_head import filtered_maps
+from reprolib.models.systems.box2mask.box_supervision import (
     affinity,
     box_masks,
     consistency_loss,
     level_set_energy,
     projection_loss,
 )
-from reprolib.models.systems import box2mask
-from reprolib.models.tree_filter import edge_weights, spanning_tree, tree_filter
+from reprolib.models.systems.box2mask.tree_filter import edge_weights, spanning_tree, tree_filter
 from reprolib.params import Scale, Schedule
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reprolib.models.box_stage import BoxStage
-from reprolib.models.cascade import CascadeHeads, ScaleGradient, cascade_heads
-from reprolib.models.samples import RoISampler
-from reprolib.models.systems import cascade_mask_rcnn
+from reprolib.models.systems.cascade_mask_rcnn import model as cascade_mask_rcnn
+from reprolib.models.systems.cascade_mask_rcnn.cascade import CascadeHeads, ScaleGradient, cascade_heads
+from reprolib.models.two_stage.box_stage import BoxStage
+from reprolib.models.two_stage.samples import RoISampler
 from reprolib.params import Scale, Schedule
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.area_ratio_pooler import AreaRatioPooler, SizedMaps
-from reprolib.models.attention_mask_head import SpatialAttention
-from reprolib.models.mask_iou_head import mask_iou_targets
-from reprolib.models.roi_pooler import RoIPooler
-from reprolib.models.systems import centermask
+from reprolib.models.systems.centermask import model as centermask
+from reprolib.models.systems.centermask.area_ratio_pooler import AreaRatioPooler, SizedMaps
+from reprolib.models.systems.centermask.attention_mask_head import SpatialAttention
+from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import mask_iou_targets
+from reprolib.models.two_stage.roi_pooler import RoIPooler
 from reprolib.params import Scale, Schedule
 
 

@@ -10,12 +10,16 @@ import torch.nn.functional as F
 from torchvision.ops import roi_align
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.carafe_mask_head import CarafeMaskHead
-from reprolib.models.context_roi_extractor import context_extractor, scale_about_centre
-from reprolib.models.mask_head import MaskHead
-from reprolib.models.roi_pooler import roi_pooler
-from reprolib.models.self_attention_flow import SelfAttentionFlow, self_attention_flow
-from reprolib.models.systems import cse_mask_rcnn, emin, fl_cse_roie, htc, mask_rcnn
+from reprolib.models.systems.cse_mask_rcnn import model as cse_mask_rcnn
+from reprolib.models.systems.emin import model as emin
+from reprolib.models.systems.fl_cse_roie import model as fl_cse_roie
+from reprolib.models.systems.fl_cse_roie.carafe_mask_head import CarafeMaskHead
+from reprolib.models.systems.fl_cse_roie.context_roi_extractor import context_extractor, scale_about_centre
+from reprolib.models.systems.fl_cse_roie.self_attention_flow import SelfAttentionFlow, self_attention_flow
+from reprolib.models.systems.htc import model as htc
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.two_stage.mask_head import MaskHead
+from reprolib.models.two_stage.roi_pooler import roi_pooler
 from reprolib.params import Scale, Schedule
 
 

@@ -10,10 +10,11 @@ import torch
 from scipy.fft import dctn
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.dct_mask_branch import DCTMaskHead, dct_mask_branch
-from reprolib.models.mask_dct import MaskDCT, cosine_matrix, zigzag
-from reprolib.models.samples import Samples
-from reprolib.models.systems import dct_mask, mask_rcnn
+from reprolib.models.systems.dct_mask import model as dct_mask
+from reprolib.models.systems.dct_mask.dct_mask_branch import DCTMaskHead, dct_mask_branch
+from reprolib.models.systems.dct_mask.mask_dct import MaskDCT, cosine_matrix, zigzag
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.two_stage.samples import Samples
 from reprolib.params import Scale, Schedule
 
 

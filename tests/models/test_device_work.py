@@ -11,13 +11,13 @@ from torchvision.models.detection import _utils
 from torchvision.ops import batched_nms, generalized_box_iou_loss
 
 from reprolib.engine.waits import count_waits
-from reprolib.models.box_coder import BoxCoder
 from reprolib.models.detections import class_nms
-from reprolib.models.mask_iou_head import visible_share
-from reprolib.models.mask_targets import cut_masks
-from reprolib.models.paste import paste_masks
-from reprolib.models.region_proposals import region_proposals
-from reprolib.models.samples import Matcher, draw
+from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import visible_share
+from reprolib.models.two_stage.box_coder import BoxCoder
+from reprolib.models.two_stage.mask_targets import cut_masks
+from reprolib.models.two_stage.paste import paste_masks
+from reprolib.models.two_stage.region_proposals import region_proposals
+from reprolib.models.two_stage.samples import Matcher, draw
 from reprolib.papers.seanet.box_losses import paired_giou
 
 
@@ -121,10 +121,10 @@ def test_gpus_ways_give_what_the_cpus_give():
 # each level of the pyramid, once a batch (in a cascade once a stage).
 MAI = {"components": ("aspp", "nlb", "csab", "carafeb", "fbo", "gcb"), "backbone": "resnet101"}
 BUDGET = {
-    "reprolib.models.systems.mask_rcnn": ({}, 5, 1),
-    "reprolib.models.systems.cascade_mask_rcnn": ({}, 14, 1),
-    "reprolib.models.systems.htc": ({}, 17, 1),
-    "reprolib.models.systems.solov2": ({}, 1, 0),
+    "reprolib.models.systems.mask_rcnn.model": ({}, 5, 1),
+    "reprolib.models.systems.cascade_mask_rcnn.model": ({}, 14, 1),
+    "reprolib.models.systems.htc.model": ({}, 17, 1),
+    "reprolib.models.systems.solov2.model": ({}, 1, 0),
     "reprolib.papers.iemask_rcnn.model": ({"components": ("cem", "gim", "bottomup", "aff", "encdechead")}, 5, 1),
     "reprolib.papers.mai_se_net.model": (MAI, 17, 1),
     "reprolib.papers.seanet.model": ({"components": ("biou", "attention", "edge")}, 4, 1),

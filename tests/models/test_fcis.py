@@ -13,13 +13,13 @@ from torchvision.ops import ps_roi_align
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.backbones import EvalBatchNorm, build_backbone
 from reprolib.models.detections import DetectionRule
-from reprolib.models.fcis_head import Pooled, Predictions
-from reprolib.models.fcis_proposals import SoftmaxRPNHead
 from reprolib.models.input_transform import Batch
-from reprolib.models.mask_targets import cut_masks
-from reprolib.models.mask_voting import vote
-from reprolib.models.position_sensitive import PositionSensitivePooler
-from reprolib.models.systems import fcis
+from reprolib.models.systems.fcis import model as fcis
+from reprolib.models.systems.fcis.fcis_head import Pooled, Predictions
+from reprolib.models.systems.fcis.fcis_proposals import SoftmaxRPNHead
+from reprolib.models.systems.fcis.mask_voting import vote
+from reprolib.models.systems.fcis.position_sensitive import PositionSensitivePooler
+from reprolib.models.two_stage.mask_targets import cut_masks
 from reprolib.params import Scale, Schedule
 
 

@@ -10,10 +10,10 @@ from torchvision.ops import box_iou
 
 from reprolib.evaluation.cost import count_parameters
 from reprolib.models.detections import DetectionRule
-from reprolib.models.fcos_inference import select, spread_pairs
-from reprolib.models.fcos_losses import centreness_loss, class_loss, iou_loss, weighted
-from reprolib.models.fcos_pyramid import FCOSPyramid
-from reprolib.models.fcos_targets import (
+from reprolib.models.one_stage.fcos_inference import select, spread_pairs
+from reprolib.models.one_stage.fcos_losses import centreness_loss, class_loss, iou_loss, weighted
+from reprolib.models.one_stage.fcos_pyramid import FCOSPyramid
+from reprolib.models.one_stage.fcos_targets import (
     RANGES,
     STRIDES,
     assign,

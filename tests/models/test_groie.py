@@ -11,13 +11,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.generic_roi_extractor import (
+from reprolib.models.systems.groie import model as groie
+from reprolib.models.systems.groie.generic_roi_extractor import (
     GenericRoIExtractor,
     RelativePositionAttention,
     encode_offsets,
 )
-from reprolib.models.roi_pooler import all_level_pooler
-from reprolib.models.systems import groie, mask_rcnn
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.two_stage.roi_pooler import all_level_pooler
 from reprolib.params import Scale, Schedule
 
 

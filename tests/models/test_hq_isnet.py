@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.high_resolution_pyramid import HighResolutionPyramid
-from reprolib.models.roi_heads import mask_rcnn_heads
-from reprolib.models.systems import hq_isnet
-from reprolib.models.two_stage import two_stage
+from reprolib.models.systems.hq_isnet import model as hq_isnet
+from reprolib.models.systems.hq_isnet.high_resolution_pyramid import HighResolutionPyramid
+from reprolib.models.two_stage.detector import two_stage
+from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
 from reprolib.params import Scale, Schedule
 
 WIDTHS = {name: [base * 2**i for i in range(4)] for name, base in (("w18", 18), ("w32", 32), ("w40", 40))}

@@ -9,10 +9,11 @@ import torch
 from torchvision.ops import box_iou
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.box_stage import BoxStage
-from reprolib.models.hybrid_task_cascade import HybridTaskCascadeHeads, htc_heads
-from reprolib.models.semantic_branch import build_semantic
-from reprolib.models.systems import cascade_mask_rcnn, htc
+from reprolib.models.systems.cascade_mask_rcnn import model as cascade_mask_rcnn
+from reprolib.models.systems.htc import model as htc
+from reprolib.models.systems.htc.hybrid_task_cascade import HybridTaskCascadeHeads, htc_heads
+from reprolib.models.two_stage.box_stage import BoxStage
+from reprolib.models.two_stage.semantic_branch import build_semantic
 from reprolib.params import Scale, Schedule
 
 SIZE = (64, 64)

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.assignment import Matched
 from reprolib.models.input_transform import Batch
-from reprolib.models.knet_feature import KernelHead, LocalisationPyramid, group_features
-from reprolib.models.knet_head import KNetHead, Predictions, soft_masks
-from reprolib.models.knet_losses import class_loss, mask_losses, match, semantic_loss
-from reprolib.models.knet_stage import AdaptiveUpdate, KernelUpdate
-from reprolib.models.query_inference import drawn_boxes
-from reprolib.models.systems import knet
+from reprolib.models.queries.assignment import Matched
+from reprolib.models.queries.query_inference import drawn_boxes
+from reprolib.models.systems.knet import model as knet
+from reprolib.models.systems.knet.knet_feature import KernelHead, LocalisationPyramid, group_features
+from reprolib.models.systems.knet.knet_head import KNetHead, Predictions, soft_masks
+from reprolib.models.systems.knet.knet_losses import class_loss, mask_losses, match, semantic_loss
+from reprolib.models.systems.knet.knet_stage import AdaptiveUpdate, KernelUpdate
 from reprolib.params import Scale, Schedule
 
 
@@ -122,7 +122,7 @@ def test_masks_decide_and_classes_where_they_are_equal():
 
 def test_the_cost_of_masks_by_hand(monkeypatch):
     costs = []
-    monkeypatch.setattr("reprolib.models.knet_losses.hungarian", costs.append)
+    monkeypatch.setattr("reprolib.models.systems.knet.knet_losses.hungarian", costs.append)
     masks = torch.tensor([[[40.0, 40.0, -40.0, -40.0]]])
     match(masks, torch.tensor([[[True, False, False, False]]]), None, torch.tensor([1]))
     # p = 1 1 0 0, q = 1 0 0 0: dice 2 / 3, three of four pixels agree.

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.input_transform import Batch
-from reprolib.models.mask2former_decoder import MaskedDecoder, inside_masks
-from reprolib.models.mask_classification import MaskClassification, Predictions, classification_loss
-from reprolib.models.point_criterion import PointCriterion, linear_dice_loss, points_of
-from reprolib.models.point_sampling import sample_maps, uncertain_points
-from reprolib.models.query_inference import drawn_boxes
-from reprolib.models.systems import mask2former
+from reprolib.models.queries.mask_classification import MaskClassification, Predictions, classification_loss
+from reprolib.models.queries.point_criterion import PointCriterion, linear_dice_loss, points_of
+from reprolib.models.queries.point_sampling import sample_maps, uncertain_points
+from reprolib.models.queries.query_inference import drawn_boxes
+from reprolib.models.systems.mask2former import model as mask2former
+from reprolib.models.systems.mask2former.mask2former_decoder import MaskedDecoder, inside_masks
 from reprolib.params import Scale, Schedule
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.mask_flow import MaskFlow, MaskInformationFlow
-from reprolib.models.mask_head import MaskHead
+from reprolib.models.systems.htc.mask_flow import MaskFlow, MaskInformationFlow
+from reprolib.models.two_stage.mask_head import MaskHead
 
 CHANNELS = 8
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torchvision.models.detection.roi_heads import paste_masks_in_image, project_masks_on_boxes
 from torchvision.ops import roi_align
 
-from reprolib.models import mask_targets
 from reprolib.models.input_transform import InputTransform, input_transform
-from reprolib.models.mask_targets import cut_masks
-from reprolib.models.paste import paste_masks
-from reprolib.models.roi_align_cpu import roi_align_cpu
-from reprolib.models.roi_pooler import RoIPooler
+from reprolib.models.two_stage import mask_targets
+from reprolib.models.two_stage.mask_targets import cut_masks
+from reprolib.models.two_stage.paste import paste_masks
+from reprolib.models.two_stage.roi_align_cpu import roi_align_cpu
+from reprolib.models.two_stage.roi_pooler import RoIPooler
 from reprolib.params import Schedule
 
 HEIGHT, WIDTH = 37, 53

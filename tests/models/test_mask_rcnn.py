@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reprolib.models.mask_branch import plain_mask_branch
-from reprolib.models.roi_heads import mask_rcnn_heads
-from reprolib.models.systems import mask_rcnn
-from reprolib.models.two_stage import two_stage
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.two_stage.detector import two_stage
+from reprolib.models.two_stage.mask_branch import plain_mask_branch
+from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
 from reprolib.params import Scale, Schedule
 
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.incoherence import (
+from reprolib.models.systems.mask_transfiner import model as mask_transfiner
+from reprolib.models.systems.mask_transfiner.incoherence import (
     boundaries,
     draw_nodes,
     incoherence_loss,
@@ -16,13 +17,12 @@ from reprolib.models.incoherence import (
     lost_detail,
     nodes_above,
 )
-from reprolib.models.mask_targets import cut_masks
-from reprolib.models.node_encoder import NodeEncoder
-from reprolib.models.roi_pooler import roi_pooler
-from reprolib.models.samples import Samples
-from reprolib.models.systems import mask_transfiner
-from reprolib.models.transfiner_branch import transfiner_branch
-from reprolib.models.transfiner_heads import any_instance
+from reprolib.models.systems.mask_transfiner.node_encoder import NodeEncoder
+from reprolib.models.systems.mask_transfiner.transfiner_branch import transfiner_branch
+from reprolib.models.systems.mask_transfiner.transfiner_heads import any_instance
+from reprolib.models.two_stage.mask_targets import cut_masks
+from reprolib.models.two_stage.roi_pooler import roi_pooler
+from reprolib.models.two_stage.samples import Samples
 from reprolib.params import Scale, Schedule
 
 

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.input_transform import Batch
-from reprolib.models.maskformer_decoder import QueryDecoder
-from reprolib.models.maskformer_pixel_decoder import EncodedPyramid
-from reprolib.models.pixel_criterion import PixelCriterion
-from reprolib.models.query_inference import drawn_boxes
-from reprolib.models.systems import maskformer
+from reprolib.models.queries.query_inference import drawn_boxes
+from reprolib.models.systems.maskformer import model as maskformer
+from reprolib.models.systems.maskformer.maskformer_decoder import QueryDecoder
+from reprolib.models.systems.maskformer.maskformer_pixel_decoder import EncodedPyramid
+from reprolib.models.systems.maskformer.pixel_criterion import PixelCriterion
 from reprolib.params import Scale, Schedule
 
 

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.mnc_heads import Found, network_cascade_heads
-from reprolib.models.samples import Samples
-from reprolib.models.systems import mnc
 from reprolib.models.systems.inferred import inferred
+from reprolib.models.systems.mnc import model as mnc
+from reprolib.models.systems.mnc.mnc_heads import Found, network_cascade_heads
+from reprolib.models.two_stage.samples import Samples
 from reprolib.params import Scale, Schedule
 
 

@@ -26,11 +26,11 @@ from reprolib.engine.train import train
 from reprolib.evaluation.coco import evaluate
 from reprolib.models.dialects import find_dialect
 from reprolib.models.mask_resize import mask_boxes, rescale_masks, sample_masks
-from reprolib.models.mask_targets import cut_masks
-from reprolib.models.outlines import outlines
-from reprolib.models.paste import paste_masks
-from reprolib.models.polar_rays import polygons_of, rays_to
-from reprolib.models.polygons import fill_polygons
+from reprolib.models.systems.polarmask.outlines import outlines
+from reprolib.models.systems.polarmask.polar_rays import polygons_of, rays_to
+from reprolib.models.systems.polarmask.polygons import fill_polygons
+from reprolib.models.two_stage.mask_targets import cut_masks
+from reprolib.models.two_stage.paste import paste_masks
 from reprolib.params import Scale, Schedule
 
 ALL = runpy.run_path(str(Path(__file__).with_name("all_systems.py")))["ALL"]

@@ -10,12 +10,17 @@ import torch
 import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.adaptive_feature_pooling import AdaptiveFeaturePooling, first_convolution, first_linear
-from reprolib.models.fully_connected_fusion import FullyConnectedFusionHead
-from reprolib.models.mask_head import MaskHead
-from reprolib.models.path_aggregation import PathAggregationPyramid
-from reprolib.models.roi_pooler import all_level_pooler
-from reprolib.models.systems import mask_rcnn, panet
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.systems.panet import model as panet
+from reprolib.models.systems.panet.adaptive_feature_pooling import (
+    AdaptiveFeaturePooling,
+    first_convolution,
+    first_linear,
+)
+from reprolib.models.systems.panet.fully_connected_fusion import FullyConnectedFusionHead
+from reprolib.models.systems.panet.path_aggregation import PathAggregationPyramid
+from reprolib.models.two_stage.mask_head import MaskHead
+from reprolib.models.two_stage.roi_pooler import all_level_pooler
 from reprolib.params import Scale, Schedule
 
 NECK, SHARED, PER_LEVEL = {"panet_parts": "neck"}, {"afp_first": "shared"}, {}

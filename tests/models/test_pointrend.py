@@ -11,18 +11,19 @@ from torch import nn
 from torchvision.ops import roi_align
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models import point_rend_branch as branch_module
-from reprolib.models.point_head import CoarseHead, PointHead
-from reprolib.models.point_rend_branch import PointRendBranch, point_labels, point_rend_branch
-from reprolib.models.point_sampling import (
+from reprolib.models.queries.point_sampling import (
     PointGridPooler,
     regular_grid,
     sample_boxes,
     sample_pixels,
     uncertain_points,
 )
-from reprolib.models.samples import Samples
-from reprolib.models.systems import mask_rcnn, pointrend
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.systems.pointrend import model as pointrend
+from reprolib.models.systems.pointrend import point_rend_branch as branch_module
+from reprolib.models.systems.pointrend.point_head import CoarseHead, PointHead
+from reprolib.models.systems.pointrend.point_rend_branch import PointRendBranch, point_labels, point_rend_branch
+from reprolib.models.two_stage.samples import Samples
 from reprolib.params import Scale, Schedule
 
 

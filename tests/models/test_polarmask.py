@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.fcos_targets import make_locations
-from reprolib.models.outlines import outlines, polygon_centroid
-from reprolib.models.polar_rays import polar_centreness, polar_iou_loss, polygons_of, rays_to
-from reprolib.models.polygons import fill_polygons
-from reprolib.models.systems import polarmask
+from reprolib.models.one_stage.fcos_targets import make_locations
+from reprolib.models.systems.polarmask import model as polarmask
+from reprolib.models.systems.polarmask.outlines import outlines, polygon_centroid
+from reprolib.models.systems.polarmask.polar_rays import polar_centreness, polar_iou_loss, polygons_of, rays_to
+from reprolib.models.systems.polarmask.polygons import fill_polygons
 from reprolib.params import Scale, Schedule
 
 

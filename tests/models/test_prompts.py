@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reprolib.models.prompts import MOST_BOXES, check_boxes
-from reprolib.models.systems import cascade_mask_rcnn
+from reprolib.models.systems.cascade_mask_rcnn import model as cascade_mask_rcnn
+from reprolib.models.two_stage.prompts import MOST_BOXES, check_boxes
 
 BOXES = torch.tensor([[4.0, 5.0, 40.0, 30.0], [20.5, 10.0, 60.0, 47.25]])
 CPU = torch.device("cpu")

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.assignment import Matched
-from reprolib.models.dynamic_convolution import DynamicConvolution
-from reprolib.models.query_inst_losses import mask_loss, match, stage_losses
-from reprolib.models.systems import queryinst
+from reprolib.models.queries.assignment import Matched
+from reprolib.models.queries.dynamic_convolution import DynamicConvolution
+from reprolib.models.systems.queryinst import model as queryinst
+from reprolib.models.systems.queryinst.query_inst_losses import mask_loss, match, stage_losses
 from reprolib.params import Scale, Schedule
 
 

@@ -11,10 +11,16 @@ from torch import nn
 from torchvision.models.detection.rpn import RPNHead
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.anchor_attention import AttentiveRPNHead, attention_loss, centre_regions, nearest_level
 from reprolib.models.backbones import build_backbone
-from reprolib.models.balanced_pyramid import BalancedPyramid
-from reprolib.models.systems import mask_rcnn, sa_rcnn
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.systems.sa_rcnn import model as sa_rcnn
+from reprolib.models.systems.sa_rcnn.anchor_attention import (
+    AttentiveRPNHead,
+    attention_loss,
+    centre_regions,
+    nearest_level,
+)
+from reprolib.models.systems.sa_rcnn.balanced_pyramid import BalancedPyramid
 from reprolib.params import Scale, Schedule
 
 

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import box_iou
 
-from reprolib.models.feature_relay import FeatureRelay
-from reprolib.models.global_context_head import GlobalContextHead, per_box
-from reprolib.models.residual_mask_head import ResidualMaskHead, ResidualPair
-from reprolib.models.systems import cascade_mask_rcnn, scnet
+from reprolib.models.systems.cascade_mask_rcnn import model as cascade_mask_rcnn
+from reprolib.models.systems.scnet import model as scnet
+from reprolib.models.systems.scnet.feature_relay import FeatureRelay
+from reprolib.models.systems.scnet.global_context_head import GlobalContextHead, per_box
+from reprolib.models.two_stage.residual_mask_head import ResidualMaskHead, ResidualPair
 from reprolib.params import Scale, Schedule
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reprolib.models.semantic_branch import IGNORE, SemanticBranch, build_semantic, paint, semantic_targets
+from reprolib.models.two_stage.semantic_branch import IGNORE, SemanticBranch, build_semantic, paint, semantic_targets
 from reprolib.params import Scale
 
 

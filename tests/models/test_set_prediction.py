@@ -10,19 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reprolib.models.assignment import (
-    binary_cross_entropy_cost,
-    dice_cost,
-    focal_class_cost,
-    focal_cost,
-    hungarian,
-    squared_dice_cost,
-)
-from reprolib.models.deformable_attention import DeformableAttention
 from reprolib.models.detections import DetectionRule
-from reprolib.models.point_sampling import map_points, regular_grid
-from reprolib.models.query_inference import best_pairs, drawn_boxes, mask_quality, query_detections
-from reprolib.models.transformer import (
+from reprolib.models.layers.transformer import (
     Attention,
     AttentionBlock,
     DecoderLayer,
@@ -32,6 +21,17 @@ from reprolib.models.transformer import (
     sine_positions,
     tokens,
 )
+from reprolib.models.queries.assignment import (
+    binary_cross_entropy_cost,
+    dice_cost,
+    focal_class_cost,
+    focal_cost,
+    hungarian,
+    squared_dice_cost,
+)
+from reprolib.models.queries.point_sampling import map_points, regular_grid
+from reprolib.models.queries.query_inference import best_pairs, drawn_boxes, mask_quality, query_detections
+from reprolib.models.systems.mask2former.deformable_attention import DeformableAttention
 
 # Assignment
 

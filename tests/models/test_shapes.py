@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from reprolib.models.shapes import Seen, shape_text, shapes_seen
+from reprolib.models.drawing.shapes import Seen, shape_text, shapes_seen
 
 
 class Parts(nn.Module):

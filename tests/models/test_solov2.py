@@ -11,12 +11,13 @@ import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.detections import DetectionRule
-from reprolib.models.matrix_nms import class_iou, mask_iou, matrix_nms, points_nms
-from reprolib.models.solov2_head import solov2_head
-from reprolib.models.solov2_inference import image_detections
-from reprolib.models.solov2_levels import FORMS, Level, level_maps, levels_of
-from reprolib.models.solov2_losses import category_loss, dice_loss, focal_loss, mean_over, solov2_losses
-from reprolib.models.solov2_targets import (
+from reprolib.models.systems.solov2 import model as solov2
+from reprolib.models.systems.solov2.matrix_nms import class_iou, mask_iou, matrix_nms, points_nms
+from reprolib.models.systems.solov2.solov2_head import solov2_head
+from reprolib.models.systems.solov2.solov2_inference import image_detections
+from reprolib.models.systems.solov2.solov2_levels import FORMS, Level, level_maps, levels_of
+from reprolib.models.systems.solov2.solov2_losses import category_loss, dice_loss, focal_loss, mean_over, solov2_losses
+from reprolib.models.systems.solov2.solov2_targets import (
     Cells,
     Wanted,
     both_masks,
@@ -26,8 +27,7 @@ from reprolib.models.solov2_targets import (
     last_wins,
     mass_centres,
 )
-from reprolib.models.systems import solov2
-from reprolib.models.unified_mask_feature import UnifiedMaskFeature, with_coordinates
+from reprolib.models.systems.solov2.unified_mask_feature import UnifiedMaskFeature, with_coordinates
 from reprolib.params import Scale, Schedule
 
 LEVEL = Level(stride=8, grid=10, smallest=1, largest=100, noise=8)

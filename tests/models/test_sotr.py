@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.systems import solov2, sotr
-from reprolib.models.twin_transformer import LineAttention, TwinLayer, TwinTransformer
+from reprolib.models.systems.solov2 import model as solov2
+from reprolib.models.systems.sotr import model as sotr
+from reprolib.models.systems.sotr.twin_transformer import LineAttention, TwinLayer, TwinTransformer
 from reprolib.params import Scale, Schedule
 
 

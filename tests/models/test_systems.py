@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from reprolib.evaluation.cost import flops, on_meta
-from reprolib.models import systems, yolact_losses
+from reprolib.models import systems
+from reprolib.models.systems.yolact import yolact_losses
 from reprolib.papers.catalog import papers
 from reprolib.params import Scale, Schedule
 
@@ -129,7 +130,7 @@ def test_no_system_is_forgotten() -> None:
     models = {f"reprolib.papers.{paper}.model" for paper in papers()}
     found |= {name for name in models if importlib.util.find_spec(name)}
     found = {name for name in found if hasattr(importlib.import_module(name), "build")}
-    assert "reprolib.models.systems.htc" in found and "reprolib.papers.mai_se_net.model" in found
+    assert "reprolib.models.systems.htc.model" in found and "reprolib.papers.mai_se_net.model" in found
     assert found == {system.module for system in ALL}
 
 

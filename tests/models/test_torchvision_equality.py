@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
-from reprolib.bench_pair import from_torchvision, spread_predictions
-from reprolib.models.systems import mask_rcnn
+from benchmarks.pair import from_torchvision, spread_predictions
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.params import Scale, Schedule
 
 LARGEST = 1e-4

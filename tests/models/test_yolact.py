@@ -13,11 +13,11 @@ from torchvision.ops import box_iou
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.backbones import EvalBatchNorm
-from reprolib.models.fast_nms import fast_nms, pairwise_iou
-from reprolib.models.systems import yolact
-from reprolib.models.yolact_anchors import make_anchors, match, own_anchors
-from reprolib.models.yolact_losses import class_loss, inside_boxes, mask_loss, semantic_loss
-from reprolib.models.yolact_pyramid import YOLACTPyramid
+from reprolib.models.systems.yolact import model as yolact
+from reprolib.models.systems.yolact.fast_nms import fast_nms, pairwise_iou
+from reprolib.models.systems.yolact.yolact_anchors import make_anchors, match, own_anchors
+from reprolib.models.systems.yolact.yolact_losses import class_loss, inside_boxes, mask_loss, semantic_loss
+from reprolib.models.systems.yolact.yolact_pyramid import YOLACTPyramid
 from reprolib.params import Scale, Schedule
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.systems import mask_rcnn
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.papers.iemask_rcnn import model as iemask
 from reprolib.papers.iemask_rcnn.bottom_up import BottomUpPath, FusionWeights
 from reprolib.papers.iemask_rcnn.mask_head import build_mask_head

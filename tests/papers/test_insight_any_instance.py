@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.samples import RoISampler
-from reprolib.models.systems import cascade_mask_rcnn, mask_rcnn, scnet
+from reprolib.models.systems.cascade_mask_rcnn import model as cascade_mask_rcnn
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.systems.scnet import model as scnet
+from reprolib.models.two_stage.samples import RoISampler
 from reprolib.papers.insight_any_instance import model as insight
 from reprolib.papers.insight_any_instance.gt_prompts import PromptSampler
 from reprolib.papers.insight_any_instance.switches import CHOICES, Switches, resolve_switches

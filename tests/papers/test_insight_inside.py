@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import on_meta
+from reprolib.figures.network import draw_network
 from reprolib.papers.insight_any_instance import model as insight
 from reprolib.papers.insight_any_instance.diagram import network_diagram
 from reprolib.papers.insight_any_instance.inside import (
@@ -18,7 +19,6 @@ from reprolib.papers.insight_any_instance.inside import (
     spectrum_view,
 )
 from reprolib.params import Scale, Schedule
-from reprolib.report.network import draw_network
 
 THIN = Scale(
     backbones={"resnet50": "test_resnet"},

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import box_iou
 
-from reprolib.models.box_stage import plain_box_stage
 from reprolib.models.input_transform import Batch
-from reprolib.models.region_proposals import region_proposals
-from reprolib.models.samples import Samples
+from reprolib.models.two_stage.box_stage import plain_box_stage
+from reprolib.models.two_stage.region_proposals import region_proposals
+from reprolib.models.two_stage.samples import Samples
 from reprolib.papers.insight_any_instance.area_loss import AreaAwareBoxStage, AreaLoss
 from reprolib.papers.insight_any_instance.global_prompts import GlobalPrompts
 from reprolib.papers.insight_any_instance.gt_prompts import PromptSampler, choose, move

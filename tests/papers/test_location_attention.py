@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.systems import solov2
+from reprolib.models.systems.solov2 import model as solov2
 from reprolib.papers.location_attention import model as location_attention
 from reprolib.papers.location_attention.switches import CHOICES, COMPONENTS, Switches
 from reprolib.papers.location_attention.tables import TABLES
+from reprolib.papers.reported import load_table
 from reprolib.params import Scale, Schedule
-from reprolib.report.reported import load_table
 
 PUBLISHED = {"num_classes": 80, "backbone": "resnet50", "scale": Scale(pretrained=False), "schedule": Schedule()}
 THIN = Scale(
@@ -88,7 +88,7 @@ def test_a_row_of_table_1_is_its_components():
         assert experiment.components == tuple(name.lower() for name in printed[number])
         assert (experiment.dataset, experiment.schedule) == ("coco", "location_attention")
         assert experiment.backbone == "resnet50"
-    assert rows[1].module == "reprolib.models.systems.solov2"
+    assert rows[1].module == "reprolib.models.systems.solov2.model"
     assert {experiment.components for experiment in rows.values()} == set(LADDER)
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from reprolib.evaluation.cost import on_meta
 from reprolib.models.parts import PARTS
-from reprolib.models.systems import solov2
+from reprolib.models.systems.solov2 import model as solov2
 from reprolib.papers.location_attention import model as location_attention
 from reprolib.papers.location_attention.diagram import network_diagram
 from reprolib.papers.location_attention.inside import (

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from reprolib.models.solov2_losses import dice_loss, solov2_losses
-from reprolib.models.solov2_targets import Cells, Wanted
+from reprolib.models.systems.solov2.solov2_losses import dice_loss, solov2_losses
+from reprolib.models.systems.solov2.solov2_targets import Cells, Wanted
 from reprolib.papers.location_attention.minimum_loss import (
     aml_losses,
     joined,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.systems import htc
+from reprolib.models.systems.htc import model as htc
 from reprolib.papers.mai_se_net import model as mai_se_net
 from reprolib.papers.mai_se_net.mask_interaction import ASPP, CBAM, CSAB, MaskInteraction
 from reprolib.papers.mai_se_net.switches import COMPONENTS, Switches

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from reprolib.evaluation.cost import on_meta
-from reprolib.models.systems import htc
+from reprolib.models.systems.htc import model as htc
 from reprolib.papers.mai_se_net import model as mai_se_net
 from reprolib.papers.mai_se_net.diagram import network_diagram, site_diagram
 from reprolib.papers.mai_se_net.inside import block_shapes, context_weights, pyramid, reassembly, site_view, strength

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reprolib.papers import catalog
-from reprolib.report.reported import (
+from reprolib.papers.reported import (
     COLUMNS,
     ReportedError,
     audit,

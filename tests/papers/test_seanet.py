@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
-from reprolib.models.mask_head import MaskHead
-from reprolib.models.systems import mask_rcnn, mask_scoring_rcnn
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.systems.mask_scoring_rcnn import model as mask_scoring_rcnn
+from reprolib.models.two_stage.mask_head import MaskHead
 from reprolib.papers.seanet import model as seanet
 from reprolib.papers.seanet.mask_attention import ChannelAttention, EdgeAttentionMaskHead, PositionAttention
 from reprolib.papers.seanet.switches import CHOICES, COMPONENTS, Switches, resolve_switches

@@ -9,7 +9,7 @@ from torchvision.ops import roi_align
 
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.detections import DetectionRule
-from reprolib.models.samples import RoISampler, Samples
+from reprolib.models.two_stage.samples import RoISampler, Samples
 from reprolib.papers.seanet.box_head import BoxOutputs, FullyConvolutionalBoxHead
 from reprolib.papers.seanet.box_losses import paired_iou
 from reprolib.papers.seanet.box_stage import FullyConvolutionalBoxStage, fully_convolutional_box_stage, select

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from reprolib.evaluation.cost import on_meta
-from reprolib.models.systems import mask_rcnn
+from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.papers.seanet import model as seanet
 from reprolib.papers.seanet.diagram import network_diagram
 from reprolib.papers.seanet.inside import (

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import box_iou, generalized_box_iou
 
-from reprolib.models.samples import Samples
+from reprolib.models.two_stage.samples import Samples
 from reprolib.papers.seanet.box_losses import box_loss, class_loss, iou_loss, iou_targets, paired_giou, paired_iou
 from reprolib.papers.seanet.locations import decode, encode, location_targets, locations
 

@@ -14,10 +14,10 @@ from reprolib.data.cards import CARDS
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.experiment import Experiment
 from reprolib.papers.catalog import all_experiments, all_tables
+from reprolib.papers.reported import load_table
 from reprolib.params import Run, load_profile, resolve
-from reprolib.report.join import PARAMETERS_COUNTED
-from reprolib.report.reported import load_table
-from reprolib.runs.build import build_model
+from reprolib.pipeline.runs.build import build_model
+from reprolib.tables.join import PARAMETERS_COUNTED
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 PROFILES = {name: load_profile(name, path=PARAMS) for name in ("demo", "reference", "paper")}

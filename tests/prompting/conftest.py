@@ -8,10 +8,10 @@ import torch
 
 from reprolib.data.cards import CARDS
 from reprolib.params import load_profile, resolve
-from reprolib.plan import experiment_by_id
-from reprolib.runs.build import build_model
-from reprolib.runs.paths import run_paths
-from reprolib.runs.weights import save_weights
+from reprolib.pipeline.plan import experiment_by_id
+from reprolib.pipeline.runs.build import build_model
+from reprolib.pipeline.runs.paths import run_paths
+from reprolib.pipeline.runs.weights import save_weights
 
 ROOT = Path(__file__).parent.parent.parent
 EXPERIMENT = "coco-mask_rcnn_r50"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reprolib.notebook import execute
+from reprolib.pipeline.notebook import execute
 
 ROOT = Path(__file__).parent.parent.parent
 

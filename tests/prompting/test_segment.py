@@ -11,10 +11,10 @@ from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
 from reprolib.cli import main
+from reprolib.figures.pictures import COLOURS
 from reprolib.prompting.overlay import blend, overlay
 from reprolib.prompting.promptable import load_promptable
 from reprolib.prompting.segment import PromptedImage, open_image
-from reprolib.report.pictures import COLOURS
 
 WEIGHTS = "results/demo/weights/coco-mask_rcnn_r50-0.safetensors"
 

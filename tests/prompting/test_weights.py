@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from reprolib.runs.weights import WeightsError, load_weights, read_about, save_weights
+from reprolib.pipeline.runs.weights import WeightsError, load_weights, read_about, save_weights
 
 RUN = SimpleNamespace(id="coco-x-3", profile="demo")
 
@@ -39,7 +39,7 @@ def test_equal_weights_are_equal_bytes_in_every_process(tmp_path):
     """safetensors' own `save_model` writes the names of shared tensors in another order each time."""
     code = (
         "import torch; from pathlib import Path; from types import SimpleNamespace as S\n"
-        "from torch import nn; from reprolib.runs.weights import save_weights\n"
+        "from torch import nn; from reprolib.pipeline.runs.weights import save_weights\n"
         "m = nn.Module(); m.a = nn.Linear(2, 2); m.b = m.c = m.d = m.a\n"
         "[nn.init.ones_(p) for p in m.parameters()]\n"
         "save_weights(Path({!r}), m, run=S(id='r-0', profile='p'), categories=[])"

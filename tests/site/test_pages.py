@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from reprolib.papers import catalog
-from reprolib.report.reported_only import REPORTED_ONLY
+from reprolib.papers.reported_only import REPORTED_ONLY
 from reprolib.site import build as building
 from reprolib.site.content import gather, slug
 from reprolib.site.notebooks import notebook_html

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reprolib.report.pictures import NothingToDraw
+from reprolib.figures.pictures import NothingToDraw
 from reprolib.site import svg
 from reprolib.site.drawings import Point, gains, speed_accuracy
 

@@ -7,9 +7,9 @@ import fcntl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from reprolib.data.acquire.prepared import Prepared, Split
 from reprolib.data.cards import CARDS
 from reprolib.data.errors import DataError
-from reprolib.data.prepared import Prepared, Split
 
 SPLITS = ("train", "val")
 SOURCE_OPTIONS = ("from_archive", "from_dir")  # what --from-archive and --from-dir set

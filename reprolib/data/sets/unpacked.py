@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from reprolib.data.acquire.fetch import Given, downloads, gather
+from reprolib.data.acquire.unpack import unpack
 from reprolib.data.card import Card, File
-from reprolib.data.fetch import Given, downloads, gather
 from reprolib.data.sets.common import given_folder, link
-from reprolib.data.unpack import unpack
 from reprolib.files import write_json
 
 MARK = ".unpacked.json"  # written when all archives are

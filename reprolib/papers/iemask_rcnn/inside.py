@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from reprolib.models.shapes import shape_text, shapes_seen
+from reprolib.models.drawing.shapes import shape_text, shapes_seen
 from reprolib.papers.iemask_rcnn.bottom_up import FusionWeights
 from reprolib.papers.iemask_rcnn.neck import ChannelEnhancement
 

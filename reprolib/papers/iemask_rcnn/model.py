@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from reprolib.models.mask_branch import plain_mask_branch
-from reprolib.models.roi_heads import mask_rcnn_heads
-from reprolib.models.two_stage import two_stage
+from reprolib.models.two_stage.detector import two_stage
+from reprolib.models.two_stage.mask_branch import plain_mask_branch
+from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
 from reprolib.papers.iemask_rcnn.mask_head import build_mask_head
 from reprolib.papers.iemask_rcnn.neck import InformationEnhancedFPN
 from reprolib.papers.iemask_rcnn.switches import check_components, resolve_switches

@@ -15,7 +15,7 @@ WITHOUT_GIM = ("cem", "bottomup", "aff", "encdechead")
 def baseline(*, dataset: str, backbone: str = "resnet50") -> Experiment:
     """Plain Mask R-CNN, which every table compares with."""
     return Experiment(
-        system="Mask R-CNN", module="reprolib.models.systems.mask_rcnn", backbone=backbone, dataset=dataset
+        system="Mask R-CNN", module="reprolib.models.systems.mask_rcnn.model", backbone=backbone, dataset=dataset
     )
 
 
@@ -34,7 +34,7 @@ def panet(*, dataset: str, backbone: str = "resnet50") -> Experiment:
     """PANet with the parts and the sharing that the reported parameters and FLOPs fit best (see the paper's card)."""
     return Experiment(
         system="PANet",
-        module="reprolib.models.systems.panet",
+        module="reprolib.models.systems.panet.model",
         backbone=backbone,
         dataset=dataset,
         switches={"dialect": "d2", "afp_first": "shared"},
@@ -45,7 +45,7 @@ def mask_scoring(*, dataset: str, backbone: str = "resnet50") -> Experiment:
     """Mask Scoring R-CNN on this paper's Mask R-CNN."""
     return Experiment(
         system="Mask Scoring R-CNN",
-        module="reprolib.models.systems.mask_scoring_rcnn",
+        module="reprolib.models.systems.mask_scoring_rcnn.model",
         backbone=backbone,
         dataset=dataset,
         switches={"dialect": "d2"},
@@ -55,35 +55,39 @@ def mask_scoring(*, dataset: str, backbone: str = "resnet50") -> Experiment:
 def point_rend(*, dataset: str, backbone: str = "resnet50") -> Experiment:
     """PointRend as detectron2 builds it."""
     return Experiment(
-        system="PointRend", module="reprolib.models.systems.pointrend", backbone=backbone, dataset=dataset
+        system="PointRend", module="reprolib.models.systems.pointrend.model", backbone=backbone, dataset=dataset
     )
 
 
 def boundary_preserving(*, dataset: str, backbone: str = "resnet50") -> Experiment:
     """BMask R-CNN; the authors' code is a fork of its repository."""
     return Experiment(
-        system="BMask R-CNN", module="reprolib.models.systems.bmask_rcnn", backbone=backbone, dataset=dataset
+        system="BMask R-CNN", module="reprolib.models.systems.bmask_rcnn.model", backbone=backbone, dataset=dataset
     )
 
 
 def dct_mask(*, dataset: str, backbone: str = "resnet50") -> Experiment:
     """DCT-Mask as published, on detectron2's Mask R-CNN."""
-    return Experiment(system="DCT-Mask", module="reprolib.models.systems.dct_mask", backbone=backbone, dataset=dataset)
+    module = "reprolib.models.systems.dct_mask.model"
+    return Experiment(system="DCT-Mask", module=module, backbone=backbone, dataset=dataset)
 
 
 def transfiner(*, dataset: str, backbone: str = "resnet50") -> Experiment:
     """Mask Transfiner as its published code builds it."""
     return Experiment(
-        system="Mask Transfiner", module="reprolib.models.systems.mask_transfiner", backbone=backbone, dataset=dataset
+        system="Mask Transfiner",
+        module="reprolib.models.systems.mask_transfiner.model",
+        backbone=backbone,
+        dataset=dataset,
     )
 
 
 # Foreign rows of table 8: their AP is that of MMDetection's model zoo, so MMDetection's systems of these names are run.
-YOLACT = Experiment(system="YOLACT", module="reprolib.models.systems.yolact", backbone="resnet50", dataset="coco")
-SOTR = Experiment(system="SOTR", module="reprolib.models.systems.sotr", backbone="resnet50", dataset="coco")
+YOLACT = Experiment(system="YOLACT", module="reprolib.models.systems.yolact.model", backbone="resnet50", dataset="coco")
+SOTR = Experiment(system="SOTR", module="reprolib.models.systems.sotr.model", backbone="resnet50", dataset="coco")
 CASCADE = Experiment(
     system="Cascade Mask R-CNN",
-    module="reprolib.models.systems.cascade_mask_rcnn",
+    module="reprolib.models.systems.cascade_mask_rcnn.model",
     backbone="resnet50",
     dataset="coco",
 )

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_area, box_iou
 
-from reprolib.models.box_stage import BoxStage
-from reprolib.models.samples import Samples
+from reprolib.models.two_stage.box_stage import BoxStage
+from reprolib.models.two_stage.samples import Samples
 from reprolib.papers.insight_any_instance.switches import Switches
 
 EPSILON = 1e-6  # px^2

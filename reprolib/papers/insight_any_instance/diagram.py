@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from reprolib.models.diagram import Diagram
-from reprolib.models.shapes import Seen, shape_text, shapes_seen
-from reprolib.models.sketch import Sketch
+from reprolib.models.drawing.diagram import Diagram
+from reprolib.models.drawing.shapes import Seen, shape_text, shapes_seen
+from reprolib.models.drawing.sketch import Sketch
 from reprolib.papers.insight_any_instance.global_prompts import GlobalPrompts
 from reprolib.papers.insight_any_instance.inside import blocks, prompts_of
 

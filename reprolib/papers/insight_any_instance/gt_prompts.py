@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision.ops import box_iou, clip_boxes_to_image
 
 from reprolib.models.on_device import numbers_like
-from reprolib.models.samples import RoISampler
+from reprolib.models.two_stage.samples import RoISampler
 from reprolib.papers.insight_any_instance.switches import Switches
 
 SHORTEST = 1.0  # px, side of a moved box

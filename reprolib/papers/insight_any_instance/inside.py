@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
+from reprolib.models.drawing.shapes import block_rows, shapes_seen
 from reprolib.models.input_transform import scale_boxes
-from reprolib.models.shapes import block_rows, shapes_seen
 from reprolib.papers.insight_any_instance.area_loss import AreaLoss
 from reprolib.papers.insight_any_instance.global_prompts import GlobalPrompts
 from reprolib.papers.insight_any_instance.local_prompts import LearnedSpectrum

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from reprolib.models.cascade import CascadeHeads, cascade_heads
-from reprolib.models.global_context_head import GlobalContextHead
 from reprolib.models.input_transform import input_transform
-from reprolib.models.region_proposals import region_proposals
-from reprolib.models.roi_heads import RoIHeads, mask_rcnn_heads
-from reprolib.models.sample_consistency import sample_consistency_heads
-from reprolib.models.samples import RoISampler
-from reprolib.models.two_stage import TwoStage, two_stage
+from reprolib.models.systems.cascade_mask_rcnn.cascade import CascadeHeads, cascade_heads
+from reprolib.models.systems.scnet.global_context_head import GlobalContextHead
+from reprolib.models.systems.scnet.sample_consistency import sample_consistency_heads
+from reprolib.models.two_stage.detector import TwoStage, two_stage
+from reprolib.models.two_stage.region_proposals import region_proposals
+from reprolib.models.two_stage.roi_heads import RoIHeads, mask_rcnn_heads
+from reprolib.models.two_stage.samples import RoISampler
 from reprolib.papers.insight_any_instance.area_loss import AreaAwareBoxStage, area_loss
 from reprolib.papers.insight_any_instance.global_prompts import GlobalPrompts
 from reprolib.papers.insight_any_instance.gt_prompts import PromptSampler

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from reprolib.models.input_transform import Batch
 from reprolib.models.parts import HEAD, part
-from reprolib.models.prompts import Encoded
-from reprolib.models.two_stage import TwoStage
+from reprolib.models.two_stage.detector import TwoStage
+from reprolib.models.two_stage.prompts import Encoded
 from reprolib.papers.insight_any_instance.global_prompts import GlobalPrompts
 from reprolib.papers.insight_any_instance.local_prompts import LocalPrompts
 from reprolib.papers.insight_any_instance.refined_boxes import refine_boxes

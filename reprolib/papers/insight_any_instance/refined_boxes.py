@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from reprolib.models.cascade import CascadeHeads
 from reprolib.models.input_transform import scale_boxes
-from reprolib.models.prompts import Encoded
-from reprolib.models.roi_heads import RoIHeads
+from reprolib.models.systems.cascade_mask_rcnn.cascade import CascadeHeads
+from reprolib.models.two_stage.prompts import Encoded
+from reprolib.models.two_stage.roi_heads import RoIHeads
 
 
 def refine_boxes(heads: RoIHeads | CascadeHeads, encoded: Encoded, boxes: Tensor, labels: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def compared(system: str, module: str, *, dataset: str, backbone: str = "resnet5
     """A system as MMDetection builds it. Tables II and III name ResNet-50; the other rows are taken as equal."""
     return Experiment(
         system=system,
-        module=f"reprolib.models.systems.{module}",
+        module=f"reprolib.models.systems.{module}.model",
         backbone=backbone,
         dataset=dataset,
         switches=switches,
@@ -60,7 +60,7 @@ def common(
 
 BOX2MASK = Experiment(
     system="Box2Mask-C",
-    module="reprolib.models.systems.box2mask",
+    module="reprolib.models.systems.box2mask.model",
     backbone="resnet101",
     dataset="isaid",
     schedule="box2mask",

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from reprolib.models.roi_align_cpu import roi_align_cpu
-from reprolib.models.roi_pooler import to_rois
+from reprolib.models.two_stage.roi_align_cpu import roi_align_cpu
+from reprolib.models.two_stage.roi_pooler import to_rois
 
 HEAD_WIDTH = 32  # 8 heads of 256 channels; thin networks have fewer heads
 EXPANSION = 4  # of the feed-forward layers

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 from torch import nn
 
-from reprolib.models.diagram import Diagram
-from reprolib.models.one_stage import OneStage
-from reprolib.models.shapes import Seen, shape_text, shapes_seen
-from reprolib.models.sketch import Sketch
+from reprolib.models.drawing.diagram import Diagram
+from reprolib.models.drawing.shapes import Seen, shape_text, shapes_seen
+from reprolib.models.drawing.sketch import Sketch
+from reprolib.models.one_stage.detector import OneStage
 from reprolib.papers.location_attention.inside import attentions, blocks
 from reprolib.papers.location_attention.mask_feature_fusion import CrossStageMaskFeature
 from reprolib.papers.location_attention.two_way_pyramid import TwoWayPyramid

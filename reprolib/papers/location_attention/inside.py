@@ -11,13 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reprolib.bench_speed import run_speed
+from benchmarks.speed import run_speed
 from reprolib.experiment import Experiment
+from reprolib.models.drawing.shapes import block_rows, shapes_seen
 from reprolib.models.input_transform import Batch
-from reprolib.models.one_stage import OneStage
-from reprolib.models.shapes import block_rows, shapes_seen
-from reprolib.models.solov2_levels import Level
-from reprolib.models.solov2_targets import Cells, Wanted, instance_targets, last_instance
+from reprolib.models.one_stage.detector import OneStage
+from reprolib.models.systems.solov2.solov2_levels import Level
+from reprolib.models.systems.solov2.solov2_targets import Cells, Wanted, instance_targets, last_instance
 from reprolib.papers.location_attention.cross_stage_backbone import STAGES
 from reprolib.papers.location_attention.mask_feature_fusion import CrossStageMaskFeature
 from reprolib.papers.location_attention.minimum_loss import assignment, matching_losses
@@ -171,7 +171,7 @@ def contests(model: OneStage, image: Tensor, target: dict) -> list[dict[str, obj
 def latency(
     experiments: Mapping[str, Experiment], profile: Profile, *, rounds: int = 10, device: str = "cpu"
 ) -> dict[str, dict]:
-    """What `reprolib bench --speed` finds for experiments, by the names given: all in turns in one run, one image.
+    """What `python -m benchmarks --speed` finds for experiments, by the names given: all in turns in one run.
 
     Weights are random and instances given, so that a system's own results do not make it slow or fast. Ratios are to
     the first.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from reprolib.models.unified_mask_feature import conv_norm_relu, enlarge, with_coordinates
+from reprolib.models.systems.solov2.unified_mask_feature import conv_norm_relu, enlarge, with_coordinates
 from reprolib.papers.location_attention.switches import Switches
 
 

@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 
 from reprolib.models.on_device import numbers_like
-from reprolib.models.solov2_losses import MASK_WEIGHT, Criterion, category_loss, dice_loss, focal_loss, mean_over
-from reprolib.models.solov2_targets import Assign, Cells, Wanted, dynamic_masks
+from reprolib.models.systems.solov2.solov2_losses import (
+    MASK_WEIGHT,
+    Criterion,
+    category_loss,
+    dice_loss,
+    focal_loss,
+    mean_over,
+)
+from reprolib.models.systems.solov2.solov2_targets import Assign, Cells, Wanted, dynamic_masks
 from reprolib.papers.location_attention.switches import Switches
 
 LEAST_AREA = 1e-6  # px; a mask of less has no centroid

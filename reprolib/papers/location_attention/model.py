@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from reprolib.models.backbones import Backbone
-from reprolib.models.one_stage import OneStage, one_stage
-from reprolib.models.solov2_head import SOLOv2Head, kernel_length, solov2_head
-from reprolib.models.solov2_losses import solov2_losses
-from reprolib.models.solov2_targets import find_collision
+from reprolib.models.one_stage.detector import OneStage, one_stage
+from reprolib.models.systems.solov2.solov2_head import SOLOv2Head, kernel_length, solov2_head
+from reprolib.models.systems.solov2.solov2_losses import solov2_losses
+from reprolib.models.systems.solov2.solov2_targets import find_collision
 from reprolib.papers.location_attention.cross_stage_backbone import cross_stage_backbone
 from reprolib.papers.location_attention.mask_feature_fusion import CrossStageMaskFeature
 from reprolib.papers.location_attention.minimum_loss import assignment, criterion

@@ -23,7 +23,7 @@ def compared(system: str, module: str, *, dataset: str, backbone: str, **switche
     """A system as MMDetection builds it, trained as the paper trains."""
     return Experiment(
         system=system,
-        module=f"reprolib.models.systems.{module}",
+        module=f"reprolib.models.systems.{module}.model",
         backbone=backbone,
         dataset=dataset,
         switches=switches,
@@ -36,7 +36,7 @@ def by_queries(system: str, **switches: object) -> Experiment:
     module = system.lower().replace("-", "")
     return Experiment(
         system=system,
-        module=f"reprolib.models.systems.{module}",
+        module=f"reprolib.models.systems.{module}.model",
         backbone="resnet101",
         dataset="coco",
         switches=switches,

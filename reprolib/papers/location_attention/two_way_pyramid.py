@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from reprolib.models.feature_pyramid import subsample
-from reprolib.models.path_aggregation import PathAggregationPyramid
+from reprolib.models.systems.panet.path_aggregation import PathAggregationPyramid
 from reprolib.papers.location_attention.switches import Switches
 
 

@@ -6,9 +6,9 @@ from itertools import pairwise, product
 
 from torch import nn
 
-from reprolib.models.diagram import Diagram
-from reprolib.models.shapes import Seen, Shape, shape_text, shapes_seen
-from reprolib.models.sketch import Sketch
+from reprolib.models.drawing.diagram import Diagram
+from reprolib.models.drawing.shapes import Seen, Shape, shape_text, shapes_seen
+from reprolib.models.drawing.sketch import Sketch
 from reprolib.papers.mai_se_net.inside import blocks
 
 MIDDLE = 3  # the level that FBO balances at

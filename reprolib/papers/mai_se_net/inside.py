@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reprolib.models.carafe import FACTOR, KERNEL, Carafe
+from reprolib.models.drawing.shapes import block_rows, shapes_seen, tensors
 from reprolib.models.input_transform import Batch, scale_boxes
-from reprolib.models.non_local import NonLocal
-from reprolib.models.shapes import block_rows, shapes_seen, tensors
+from reprolib.models.layers.carafe import FACTOR, KERNEL, Carafe
+from reprolib.models.layers.non_local import NonLocal
 from reprolib.papers.mai_se_net.mask_interaction import ASPP, CBAM, CSAB, RATES
 from reprolib.papers.mai_se_net.scale_enhancement import ScaleEnhancementPyramid
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from reprolib.models.mask_flow import MaskFlow
-from reprolib.models.mask_head import MaskHead
-from reprolib.models.region_proposals import region_proposals
-from reprolib.models.systems.htc import htc_heads
-from reprolib.models.two_stage import TwoStage, two_stage
+from reprolib.models.systems.htc.mask_flow import MaskFlow
+from reprolib.models.systems.htc.model import htc_heads
+from reprolib.models.two_stage.detector import TwoStage, two_stage
+from reprolib.models.two_stage.mask_head import MaskHead
+from reprolib.models.two_stage.region_proposals import region_proposals
 from reprolib.papers.mai_se_net.mask_interaction import MaskInteraction
 from reprolib.papers.mai_se_net.scale_enhancement import ScaleEnhancementPyramid, pyramid_strides
 from reprolib.papers.mai_se_net.switches import MASK_INTERACTION, SCALE_ENHANCEMENT, Switches, resolve_switches

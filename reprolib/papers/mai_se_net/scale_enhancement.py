@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reprolib.models.carafe import Carafe
 from reprolib.models.feature_pyramid import FeaturePyramid, subsample, top_down
-from reprolib.models.global_context import global_context
+from reprolib.models.layers.carafe import Carafe
+from reprolib.models.layers.global_context import global_context
 from reprolib.papers.mai_se_net.switches import Switches
 
 BALANCED_STRIDE = 8  # "at the middle P3 level"

@@ -22,7 +22,7 @@ def compared(system: str, module: str, *, dataset: str, backbone: str = "resnet1
     """A system that the paper compares with, as MMDetection builds it; the authors trained all networks alike."""
     return Experiment(
         system=system,
-        module=f"reprolib.models.systems.{module}",
+        module=f"reprolib.models.systems.{module}.model",
         backbone=backbone,
         dataset=dataset,
         switches=switches,

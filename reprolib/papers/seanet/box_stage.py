@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from reprolib.models.samples import Samples
+from reprolib.models.two_stage.samples import Samples
 from reprolib.papers.seanet.box_head import BoxOutputs, FullyConvolutionalBoxHead
 from reprolib.papers.seanet.box_losses import box_loss, class_loss, iou_loss, iou_targets
 from reprolib.papers.seanet.locations import decode, location_targets, locations

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.detections import DetectionRule, detect
-from reprolib.models.mask_branch import MaskBranch
-from reprolib.models.roi_heads import RoIHeads
-from reprolib.models.samples import RoISampler
+from reprolib.models.two_stage.mask_branch import MaskBranch
+from reprolib.models.two_stage.roi_heads import RoIHeads
+from reprolib.models.two_stage.samples import RoISampler
 from reprolib.papers.seanet.box_stage import FullyConvolutionalBoxStage
 from reprolib.papers.seanet.switches import Switches
 

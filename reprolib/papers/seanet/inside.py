@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from reprolib.models.box_head import of_class
+from reprolib.models.drawing.shapes import block_rows, shapes_seen
 from reprolib.models.input_transform import Batch, scale_boxes
-from reprolib.models.mask_targets import cut_masks
-from reprolib.models.shapes import block_rows, shapes_seen
+from reprolib.models.two_stage.box_head import of_class
+from reprolib.models.two_stage.mask_targets import cut_masks
 from reprolib.papers.seanet.box_head import BoxOutputs
 from reprolib.papers.seanet.box_losses import box_loss
 from reprolib.papers.seanet.box_stage import FullyConvolutionalBoxStage, select

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reprolib.models.samples import Samples
+from reprolib.models.two_stage.samples import Samples
 
 
 def locations(boxes: Tensor, *, size: int, floor: bool = False) -> Tensor:

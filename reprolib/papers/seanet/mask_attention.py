@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reprolib.models.mask_head import MaskHead
+from reprolib.models.two_stage.mask_head import MaskHead
 
 
 class ChannelAttention(nn.Module):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from reprolib.models.detections import detection_rule
-from reprolib.models.roi_heads import RoIHeads, mask_rcnn_heads
-from reprolib.models.roi_pooler import roi_pooler
-from reprolib.models.samples import RoISampler
-from reprolib.models.two_stage import TwoStage, two_stage
+from reprolib.models.two_stage.detector import TwoStage, two_stage
+from reprolib.models.two_stage.roi_heads import RoIHeads, mask_rcnn_heads
+from reprolib.models.two_stage.roi_pooler import roi_pooler
+from reprolib.models.two_stage.samples import RoISampler
 from reprolib.papers.seanet.box_stage import fully_convolutional_box_stage
 from reprolib.papers.seanet.edge_branch import seanet_mask_branch
 from reprolib.papers.seanet.heads import BoundaryAwareHeads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from reprolib.models.roi_pooler import AllLevelPooler, all_level_pooler
+from reprolib.models.two_stage.roi_pooler import AllLevelPooler, all_level_pooler
 
 
 class AllLevelConcat(nn.Module):

@@ -24,7 +24,7 @@ def compared(system: str, module: str, *, backbone: str = "resnet101", **switche
     """A system as MMDetection 1.x builds it, trained as the paper trains."""
     return Experiment(
         system=system,
-        module=f"reprolib.models.systems.{module}",
+        module=f"reprolib.models.systems.{module}.model",
         backbone=backbone,
         dataset="coco",
         switches=switches,
@@ -59,7 +59,7 @@ CALLED_CASCADE = compared("HTC", "htc", background_channels=True, keep_dead_para
 # By its own recipe: the paper quotes it.
 FCIS = Experiment(
     system="FCIS",
-    module="reprolib.models.systems.fcis",
+    module="reprolib.models.systems.fcis.model",
     backbone="resnet101",
     dataset="coco",
     schedule="fcis",

@@ -1,0 +1,1 @@
+"""What is timed or compared side by side; not part of the package."""

@@ -1,0 +1,309 @@
+"""What each faster piece of our Mask R-CNN brings: the same model and weights with torchvision's way put back.
+
+`python -m benchmarks --attribute` times ours, ours without each piece in turn, ours without all of them, and
+torchvision's, alternating in one process. The pieces are exchanged here, where they are timed; the models know nothing
+of it. Without all of them ours should need torchvision's time: what is left of a gap is explained by none of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
+from typing import NamedTuple
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.roi_heads import RoIHeads as TheirRoIHeads
+from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image, project_masks_on_boxes
+from torchvision.ops import FrozenBatchNorm2d, roi_align
+
+from benchmarks.against_torchvision import (
+    OURS,
+    TASKS,
+    THEIRS,
+    Work,
+    alternate,
+    check_rounds,
+    header,
+    plain_sgd,
+    prepare_work,
+)
+from reprolib.models import input_transform
+from reprolib.models.backbones import FrozenNorm
+from reprolib.models.parts import POST_PROCESSING, part
+from reprolib.models.two_stage import detector as two_stage
+from reprolib.models.two_stage import mask_branch, roi_pooler
+from reprolib.models.two_stage.mask_branch import MaskBranch
+from reprolib.models.two_stage.region_proposals import RegionProposals
+from reprolib.models.two_stage.roi_heads import RoIHeads
+from reprolib.models.two_stage.roi_pooler import RoIPooler, to_rois
+from reprolib.models.two_stage.samples import Samples
+from reprolib.params import Schedule
+
+ALL = "all of them"
+TRAINING, INFERENCE = TASKS
+BOTH = (TRAINING, INFERENCE)
+
+
+class Piece(NamedTuple):
+    """Something that ours does in a faster way. revert: what puts torchvision's way in its place, while it is open."""
+
+    tasks: tuple[str, ...]  # those it is part of
+    revert: Callable[[Work], AbstractContextManager]
+    cpu_only: bool = False  # on a GPU ours does it as torchvision does
+
+
+def _channels_first(maps: Tensor) -> Tensor:
+    return maps.contiguous()
+
+
+def _swap(*places: tuple[object, str, object]) -> Callable[[Work], AbstractContextManager]:
+    """Each (owner, attribute, what to put there)."""
+
+    @contextlib.contextmanager
+    def revert(work: Work) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for place in places:
+                stack.enter_context(patch.object(*place))
+            yield
+
+    return revert
+
+
+def _rows_written(self: RoIPooler, features: list[Tensor], boxes: list[Tensor]) -> Tensor:
+    """As torchvision's pooler puts levels together: rows are written into zeros."""
+    rois = to_rois(boxes)
+    levels = self.levels(rois[:, 1:])
+    pooled = rois.new_zeros((len(rois), features[0].shape[1], self.resolution, self.resolution))
+    for level, (feature, stride) in enumerate(zip(features, self.strides, strict=False)):
+        rows = torch.where(levels == level)[0]
+        pooled[rows] = self._align(feature, rois[rows], stride).to(pooled.dtype)
+    return pooled
+
+
+def _resized_targets(positives: Samples, targets: list[dict], *, size: int, aligned: bool, binary: bool) -> Tensor:
+    """All masks resized with the image, then cut. `aligned` and `binary` are off in this dialect."""
+    cut = []
+    for boxes, matched, target in zip(positives.boxes, positives.matched, targets, strict=True):
+        x, y = target["to_original"]
+        height, width = target["masks"].shape[-2:]
+        inside = round(height / y), round(width / x)
+        masks = F.interpolate(target["masks"][:, None].float(), size=inside)[:, 0].byte()
+        cut.append(project_masks_on_boxes(masks, boxes, matched, size))
+    return torch.cat(cut)
+
+
+@part(POST_PROCESSING)
+def _whole_images(masks: Tensor, boxes: Tensor, size: tuple[int, int], *, exact: bool) -> Tensor:
+    """Probabilities at the image's size [N,H,W]; `exact` is off in this dialect."""
+    return paste_masks_in_image(masks[:, None], boxes, size)[:, 0]
+
+
+def _every_channel(self: MaskBranch, roi_features: Tensor, labels: Tensor) -> Tensor:
+    """Probabilities of every class, of which one is used."""
+    return maskrcnn_inference(self.head(roi_features).float(), [labels])[0][:, 0]
+
+
+@part(POST_PROCESSING)
+def _decode_every_anchor(
+    self: RegionProposals, logits: Tensor, deltas: Tensor, anchors: Tensor, per_level: list[int], image_sizes: list
+) -> tuple[list[Tensor], list[Tensor]]:
+    images = len(logits)
+    coder = BoxCoder(self.box_coder.weights)
+    proposals = coder.decode(deltas.reshape(-1, 4), [anchors] * images).view(images, -1, 4)
+    return self.filter_proposals(proposals, logits, image_sizes, per_level)[0], []
+
+
+def _encode_every_anchor(
+    self: RegionProposals, logits: Tensor, deltas: Tensor, anchors: list[Tensor], targets: list[dict]
+) -> dict[str, Tensor]:
+    labels, matched = self.assign_targets_to_anchors(anchors, targets)
+    wanted = BoxCoder(self.box_coder.weights).encode(matched, anchors)
+    objectness, boxes = self.compute_loss(logits.reshape(-1, 1), deltas.reshape(-1, 4), labels, wanted)
+    return {"loss_objectness": objectness, "loss_rpn_box_reg": boxes}
+
+
+def _decode_every_class(
+    self: RoIHeads, features: list[Tensor], context: None, proposals: list[Tensor], image_sizes: list
+) -> list[dict[str, Tensor]]:
+    logits, deltas = self.box_stage(self.box_pooler(features, proposals))
+    settings = SimpleNamespace(
+        box_coder=BoxCoder(self.box_stage.box_coder.weights),
+        score_thresh=self.rule.score_threshold,
+        nms_thresh=self.rule.nms_threshold,
+        detections_per_img=self.rule.detections,
+    )
+    with part(POST_PROCESSING):
+        found = TheirRoIHeads.postprocess_detections(settings, logits, deltas.flatten(1), proposals, image_sizes)
+    return [dict(zip(("boxes", "scores", "labels"), one, strict=True)) for one in zip(*found, strict=True)]
+
+
+def _plain_update(work: Work) -> AbstractContextManager:
+    schedule = Schedule(lr=work.optimisers[OURS].param_groups[0]["lr"])
+    return patch.dict(work.optimisers, {OURS: plain_sgd(work.models[OURS], schedule)})
+
+
+PIECES: Mapping[str, Piece] = {
+    "convolutions channels last": Piece(
+        BOTH,
+        _swap((input_transform, "conv_layout", _channels_first), (mask_branch, "conv_layout", _channels_first)),
+        cpu_only=True,
+    ),
+    "frozen norm as one multiply-add": Piece(BOTH, _swap((FrozenNorm, "forward", FrozenBatchNorm2d.forward))),
+    "RoIAlign by embedding_bag": Piece(BOTH, _swap((roi_pooler, "roi_align_cpu", roi_align)), cpu_only=True),
+    "RoIs of all levels put in order": Piece(BOTH, _swap((RoIPooler, "forward", _rows_written))),
+    "RPN decodes and encodes what is used": Piece(
+        BOTH,
+        _swap(
+            (RegionProposals, "_proposals", _decode_every_anchor), (RegionProposals, "_losses", _encode_every_anchor)
+        ),
+    ),
+    "mask targets without resizing": Piece((TRAINING,), _swap((mask_branch, "mask_targets", _resized_targets))),
+    "fused optimiser": Piece((TRAINING,), _plain_update),
+    "boxes decoded of likely classes": Piece((INFERENCE,), _swap((RoIHeads, "box_inference", _decode_every_class))),
+    "sigmoid of the class's mask": Piece((INFERENCE,), _swap((MaskBranch, "masks", _every_channel))),
+    "pasting inside the box, as booleans": Piece((INFERENCE,), _swap((two_stage, "paste_masks", _whole_images))),
+}
+
+
+@contextlib.contextmanager
+def reverted(names: Sequence[str], work: Work) -> Iterator[None]:
+    """Within, ours does these pieces as torchvision does."""
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(PIECES[name].revert(work))
+        yield
+
+
+def run_attribution(
+    *,
+    device: str = "cpu",
+    precision: str = "float32",
+    rounds: int = 5,
+    tasks: Sequence[str] = BOTH,
+    image_size: tuple[int, int] = (480, 640),
+    input_size: tuple[int, int] = (480, 640),
+    batch_size: int = 1,
+    **given: object,
+) -> dict:
+    """Seconds of `TASKS` by ours, by ours with each of `PIECES` reverted, with all of them, and by torchvision's.
+
+    For the arguments see `benchmarks.against_torchvision.prepare_work`. Each round times all of them, in turns
+    forwards and backwards.
+    Returns by task `seconds` (medians), `ratios` (time to ours, within a round: median, least and most) and
+    `differences` of what comes out from ours, see `differences`; and the conditions. Raises ValueError.
+    """
+    check_rounds(rounds, tasks)
+    work = prepare_work(
+        device=device,
+        precision=precision,
+        image_size=image_size,
+        input_size=input_size,
+        batch_size=batch_size,
+        **given,
+    )
+    result: dict = {"detections": [len(one["boxes"]) for one in work.inference(OURS)]}
+    on_cpu = torch.device(device).type == "cpu"
+    plans = {}
+    for task in tasks:
+        pieces = [name for name, piece in PIECES.items() if task in piece.tasks and (on_cpu or not piece.cpu_only)]
+        plans[task] = {OURS: (), **{name: (name,) for name in pieces}, ALL: tuple(pieces), THEIRS: ()}
+    apart = {task: differences(work, task, without) for task, without in plans.items()}  # before a step moves weights
+    for task, without in plans.items():
+
+        def run(name: str, task: str = task, without: dict = without) -> None:
+            with reverted(without[name], work):
+                getattr(work, task)(THEIRS if name == THEIRS else OURS)
+
+        seconds = alternate(run, list(without), rounds=rounds, device=device)
+        ratios = {name: [a / b for a, b in zip(times, seconds[OURS], strict=True)] for name, times in seconds.items()}
+        result[task] = {
+            "seconds": {name: statistics.median(times) for name, times in seconds.items()},
+            "ratios": {name: [statistics.median(one), min(one), max(one)] for name, one in ratios.items()},
+            "differences": apart[task],
+        }
+    return result | work.conditions() | {"rounds": rounds, "input_size": list(input_size)}
+
+
+def differences(work: Work, task: str, without: Mapping[str, Sequence[str]]) -> dict[str, dict]:
+    """How far what comes out with pieces reverted, by name, and from torchvision's is from ours, at most.
+
+    Of training: `loss`, of any loss and relative to it, where all sample the same boxes. Of inference: `detections`
+    that differ in number or class, else `boxes` in px, `scores`, and `pixels` of all masks, cut at 0.5.
+    """
+    outputs = {}
+    with patch.object(torch, "randperm", _in_order):
+        for name, pieces in without.items():
+            with reverted(pieces, work), torch.no_grad():
+                call = work.losses if task == TRAINING else work.inference
+                outputs[name] = call(THEIRS if name == THEIRS else OURS)
+    ours = outputs.pop(OURS)
+    if task == TRAINING:
+        return {
+            name: {"loss": max(float((one[key] - ours[key]).abs() / ours[key].abs()) for key in ours)}
+            for name, one in outputs.items()
+        }
+    return {name: _detections_apart(ours, one) for name, one in outputs.items()}
+
+
+def _detections_apart(ours: list[dict[str, Tensor]], other: list[dict[str, Tensor]]) -> dict:
+    unequal = sum(
+        abs(len(a["labels"]) - len(b["labels"])) or int((a["labels"] != b["labels"]).sum())
+        for a, b in zip(ours, other, strict=True)
+    )
+    if unequal:
+        return {"detections": unequal}
+    pairs = list(zip(ours, other, strict=True))
+    return {
+        "detections": 0,
+        **{key: max(_most(a[key] - b[key]) for a, b in pairs) for key in ("boxes", "scores")},
+        "pixels": sum(int((_cut(a["masks"]) != _cut(b["masks"])).sum()) for a, b in pairs),
+    }
+
+
+def _most(values: Tensor) -> float:
+    return float(values.abs().max()) if values.numel() else 0.0
+
+
+def _cut(masks: Tensor) -> Tensor:
+    """bool [N,H,W] of masks as ours or torchvision's detectors give them."""
+    masks = masks[:, 0] if masks.ndim == 4 else masks
+    return masks if masks.dtype == torch.bool else masks > 0.5
+
+
+def _in_order(count: int, *, device: torch.device) -> Tensor:
+    """In place of a random order, from which both sample: another order of the same draws would change the boxes."""
+    return torch.arange(count, device=device)
+
+
+def text(result: dict) -> str:
+    """The result as tables."""
+    lines = [f"{header(result)}; {result['detections']} detections"]
+    for task in (task for task in BOTH if task in result):
+        part = result[task]
+        lines += [
+            "",
+            f"{TASKS[task] + ', with torchvision its way of':44}{'seconds':>9}{'times ours':>12}{'least..most':>14}",
+        ]
+        for name, seconds in part["seconds"].items():
+            middle, least, most = part["ratios"][name]
+            title = {OURS: "nothing: ours", THEIRS: "torchvision's own detector"}.get(name, name)
+            line = f"{title:44}{seconds:>9.3f}{middle:>12.3f}{f'{least:.2f}..{most:.2f}':>14}"
+            lines.append(f"{line}  {_said(part['differences'].get(name))}".rstrip())
+    return "\n".join(lines)
+
+
+def _said(apart: Mapping | None) -> str:
+    if apart is None:
+        return ""
+    if "loss" in apart:
+        return f"losses off by {apart['loss']:.0e}"
+    if apart["detections"]:
+        return f"{apart['detections']} detections differ"
+    return f"boxes off by {apart['boxes']:.0e} px, scores {apart['scores']:.0e}, {apart['pixels']} mask pixels"

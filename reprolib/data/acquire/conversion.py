@@ -1,0 +1,129 @@
+"""What all converters share: a folder that appears whole or not at all, and COCO-format JSON from masks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from reprolib.data.acquire.checksums import sha256_of
+from reprolib.data.errors import DataError
+from reprolib.files import write_atomic, write_json
+
+MARKER = "prepared.json"
+SETS = Path(__file__).parent.parent / "sets"
+
+
+def is_whole(folder: Path, made: Mapping[str, object]) -> bool:
+    """Whether `folder` was made as `made` says, by `making`, and its annotations still are as they were written."""
+    try:
+        marker = json.loads((folder / MARKER).read_text())
+        digests = marker.pop("sha256")
+        return marker == made and all(sha256_of(folder / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+@contextmanager
+def making(
+    folder: Path, made: Mapping[str, object], *, source: Path | None = None, resume: bool = False
+) -> Iterator[Path]:
+    """Gives an empty folder to write into, which replaces `folder` when the block ends without an error.
+
+    made: what the result depends on, as plain JSON; it goes into the marker, with the sha256 of every JSON below
+    `annotations/`. source: a folder that is read; DataError where it lies in `folder`, which would be replaced.
+    resume: keep what an interrupted or failed block wrote, and give it to the next one with the same `made`.
+    """
+    if source is not None and folder.resolve() in (source.resolve(), *source.resolve().parents):
+        raise DataError(f"{source}: lies in {folder}, where the annotations go; move it elsewhere")
+    part, old = (folder.with_name(f"{folder.name}.{ending}") for ending in ("part", "old"))
+    begun = part / "begun.json"
+    if not (resume and _holds(begun, made)):
+        shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True, exist_ok=True)
+    if resume:
+        write_json(begun, made)
+    whole = False
+    try:
+        yield part
+        begun.unlink(missing_ok=True)
+        files = sorted((part / "annotations").rglob("*.json"))
+        digests = {file.relative_to(part).as_posix(): sha256_of(file) for file in files}
+        write_json(part / MARKER, {**made, "sha256": digests})
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+        whole = True
+    finally:
+        if whole or not resume:
+            shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _holds(file: Path, value: Mapping[str, object]) -> bool:
+    try:
+        return json.loads(file.read_text()) == value
+    except (OSError, ValueError):
+        return False
+
+
+def write_document(path: Path, document: Mapping[str, object]) -> None:
+    """Write COCO-format JSON without spaces."""
+    write_atomic(path, json.dumps(document, separators=(",", ":")))
+
+
+def part_of(document: Mapping[str, object], names: Collection[str], *, of: str) -> dict:
+    """The document with only the images of these file names; ids stay. Raises DataError for names it lacks, of: where
+    they come from."""
+    unknown = set(names) - {image["file_name"] for image in document["images"]}
+    if unknown:
+        raise DataError(f"{of} names {len(unknown)} unknown images: {min(unknown)}")
+    images = [image for image in document["images"] if image["file_name"] in names]
+    ids = {image["id"] for image in images}
+    return {**document, "images": images, "annotations": [a for a in document["annotations"] if a["image_id"] in ids]}
+
+
+def mask_fields(rle: Mapping[str, object], *, segmentation: object = None) -> dict:
+    """`bbox` (xywh px, the outer edges of the outermost pixels), `area` (pixels) and `segmentation` of a mask.
+
+    rle: compressed, its counts as bytes. segmentation: what is written in its place, such as the source's polygons.
+    """
+    return {
+        "bbox": [float(side) for side in coco_mask.toBbox(rle)],
+        "area": int(coco_mask.area(rle)),
+        "segmentation": segmentation or {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
+    }
+
+
+def split_names(name: str) -> tuple[str, ...]:
+    """The names in the committed list `data/sets/<set>/splits/<name>.txt`. Raises FileNotFoundError."""
+    file = next(SETS.glob(f"*/splits/{name}.txt"), None)
+    if file is None:
+        raise FileNotFoundError(f"no list {name}.txt below {SETS}")
+    return tuple(file.read_text().split())
+
+
+def check_image(file: Path | BinaryIO, *, width: int, height: int, where: str, mode: str = "") -> None:
+    """Read an image to its end. Raises DataError, beginning with `where`, for one that is missing, unreadable, or not
+    of this size and mode ("": any)."""
+    try:
+        with Image.open(file) as opened:
+            opened.load()
+            found = (opened.size, opened.mode)
+    except FileNotFoundError:
+        raise DataError(f"{where}: is missing; fetch the set again, or unpack it again") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{where}: unreadable image ({error}); fetch the set again") from None
+    if found != ((width, height), mode or found[1]):
+        raise DataError(
+            f"{where}: {found[0][0]} x {found[0][1]} {found[1]}, the annotations belong to an image of"
+            f" {width} x {height} {mode}".rstrip()
+            + "; this is not the published image"
+        )

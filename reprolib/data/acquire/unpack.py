@@ -1,0 +1,190 @@
+"""Unpack zip, tar.gz and, with an outside tool, RAR archives so that interrupted work goes on.
+
+Every file is written under another name and renamed when it is whole; one that is there already with the right size is
+left alone. So doing it twice changes nothing, an interrupted call goes on, and what was deleted comes back.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from reprolib.data.acquire.archives import Limits, checked_members, checked_tar_members, open_tar_gz, open_zip
+from reprolib.data.acquire.magic import check_file, kind_of_file
+from reprolib.data.errors import DataError
+
+CHUNK = 1 << 20
+PROGRESS_SECONDS = 5.0
+# RAR's method is not free; these read it. The first one that is installed is used: arguments before the archive, and
+# how the target folder is said.
+RAR_TOOLS = {
+    "unrar": (["x", "-o+", "-p-", "-inul"], "{}/"),
+    "7z": (["x", "-y", "-p-", "-bd"], "-o{}"),
+    "7zz": (["x", "-y", "-p-", "-bd"], "-o{}"),
+    "bsdtar": (["-x", "-f"], "-C{}"),
+}
+
+
+def unpack(archive: Path, folder: Path, *, limits: Limits | None = None) -> int:
+    """Unpack an archive into `folder`, which may hold other things too; returns the number of files in it.
+
+    Raises DataError that names the archive, the member and the mend for a file that is no archive of its suffix, is
+    damaged, holds links, special files, names that leave the folder, names twice, encrypted members or more than
+    `limits`, and where the disk has no room. Files that were whole stay, for the next call.
+    """
+    archive, folder, limits = Path(archive), Path(folder), limits or Limits()
+    if not archive.is_file():
+        raise DataError(f"{archive}: no such archive; check the path, or give a URL to fetch it from")
+    check_file(archive)
+    unpackers = {"a zip archive": _unpack_zip, "a gzip archive": _unpack_tar_gz, "a RAR archive": _unpack_rar}
+    unpacker = unpackers.get(kind_of_file(archive))
+    if unpacker is None:
+        raise DataError(f"{archive}: neither zip, tar.gz nor RAR; unpack it by hand and give the folder (--from-dir)")
+    try:
+        return unpacker(archive, folder, limits)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise DataError(f"{archive}: damaged ({error}); remove it and fetch it again") from error
+    except OSError as error:
+        raise DataError(f"{archive}: {error}; mend that, and the same command goes on where it stopped") from error
+
+
+def _unpack_zip(archive: Path, folder: Path, limits: Limits) -> int:
+    with open_zip(archive) as opened:
+        members = checked_members(
+            opened, max_files=limits.files, max_file_bytes=limits.file_bytes, max_bytes=limits.bytes
+        )
+        progress = _Progress(archive, files=len(members))
+        places = [(member, _place(folder, member.filename, archive)) for member in members]
+        missing = [(member, place) for member, place in places if not _is_there(place, member.file_size)]
+        _check_space(folder, sum(member.file_size for member, _ in missing), archive)
+        progress.done(len(members) - len(missing))
+        for member, place in missing:
+            with opened.open(member) as stream:  # ends at the stated size, and checks the CRC there
+                _write(stream, place, member.file_size, archive)
+            progress.done(1)
+    return progress.finish()
+
+
+def _unpack_tar_gz(archive: Path, folder: Path, limits: Limits) -> int:
+    progress = _Progress(archive)
+    with open_tar_gz(archive) as opened:
+        for member in checked_tar_members(opened, archive, limits=limits):
+            place = _place(folder, member.name, archive)
+            if not _is_there(place, member.size):
+                with opened.extractfile(member) as stream:
+                    _write(stream, place, member.size, archive)
+            progress.done(1)
+    return progress.finish()
+
+
+def _unpack_rar(archive: Path, folder: Path, limits: Limits) -> int:
+    """Into a folder of its own first, whose files are then checked and moved: the tool is not ours."""
+    tool = next((name for name in RAR_TOOLS if shutil.which(name)), None)
+    if tool is None:
+        raise DataError(
+            f"{archive}: unpacking RAR takes one of {', '.join(RAR_TOOLS)}, and none is installed; install one, or"
+            " unpack the archive elsewhere and give the folder (--from-dir)"
+        )
+    part = folder / f"{archive.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    before, after = RAR_TOOLS[tool]
+    print(f"{archive.name}: unpacking with {tool}", flush=True)
+    try:
+        command = [tool, *before, str(archive.resolve()), after.format(part.resolve())]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = " ".join((done.stderr or done.stdout).split())[-200:]
+            raise DataError(
+                f"{archive}: {tool} ends with {done.returncode} ({said}); fetch it again, or unpack it by hand"
+            )
+        files = _checked_tree(part, archive, limits)
+        for file in files:
+            place = _place(folder, file.relative_to(part).as_posix(), archive)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    print(f"{archive.name}: {len(files)} files", flush=True)
+    return len(files)
+
+
+def _checked_tree(part: Path, archive: Path, limits: Limits) -> list[Path]:
+    files, total = [], 0
+    for path in sorted(part.rglob("*")):
+        if path.is_symlink() or not (path.is_dir() or (path.is_file() and path.stat().st_nlink == 1)):
+            raise DataError(f"{archive}: {path.name!r} is a link or special file; do not use this archive")
+        if path.is_file():
+            files.append(path)
+            total += path.stat().st_size
+    if len(files) > limits.files or total > limits.bytes:
+        raise DataError(f"{archive}: unpacks to more than expected; do not use this archive")
+    return files
+
+
+def _place(folder: Path, name: str, archive: Path) -> Path:
+    """Where a member goes. Raises DataError where a link in `folder` leads elsewhere."""
+    place = folder / PurePosixPath(name)
+    parent = next(parent for parent in place.parents if parent.exists() or parent == folder)
+    if parent != folder and not parent.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{archive}: {name!r} would be written through the link {parent}; remove the link first")
+    return place
+
+
+def _is_there(place: Path, size: int) -> bool:
+    try:
+        found = place.lstat()
+    except OSError:
+        return False
+    return found.st_size == size and not place.is_symlink() and place.is_file()
+
+
+def _write(stream: BinaryIO, place: Path, size: int, archive: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f"{place.name}.part")
+    try:
+        with part.open("wb") as file:
+            written = 0
+            while chunk := stream.read(CHUNK):
+                written += len(chunk)
+                if written > size:
+                    break
+                file.write(chunk)
+        if written != size:
+            raise DataError(f"{archive}: {place.name!r} is not of its stated {size} bytes; fetch the archive again")
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_space(folder: Path, needed: int, archive: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"{archive}: unpacks to {needed / 1e6:.0f} MB more in {folder}, which has {free / 1e6:.0f} MB free;"
+            " make room"
+        )
+
+
+class _Progress:
+    """Lines on how far it is, now and then."""
+
+    def __init__(self, archive: Path, *, files: int = 0) -> None:
+        self.name, self.files, self.count, self.shown = archive.name, files, 0, time.monotonic()
+
+    def done(self, count: int) -> None:
+        self.count += count
+        if time.monotonic() - self.shown > PROGRESS_SECONDS:
+            self.shown = time.monotonic()
+            of = f" of {self.files}" if self.files else ""
+            print(f"{self.name}: {self.count}{of} files unpacked", flush=True)
+
+    def finish(self) -> int:
+        print(f"{self.name}: {self.count} files", flush=True)
+        return self.count

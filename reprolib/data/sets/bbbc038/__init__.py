@@ -1,0 +1,1 @@
+"""Data set bbbc038: card, conversion, preparation."""

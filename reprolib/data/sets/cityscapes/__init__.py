@@ -1,0 +1,1 @@
+"""Data set cityscapes: card, conversion, preparation."""

@@ -1,0 +1,1 @@
+"""Data set coco_folder: card, conversion, preparation."""

@@ -1,0 +1,1 @@
+"""Data set generated: card, conversion, preparation."""

@@ -1,0 +1,1 @@
+"""Data set lvis: card, conversion, preparation."""

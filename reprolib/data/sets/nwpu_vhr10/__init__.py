@@ -1,0 +1,1 @@
+"""Data set nwpu_vhr10: card, conversion, preparation."""

@@ -1,0 +1,1 @@
+"""Data set ssdd: card, conversion, preparation."""

@@ -1,0 +1,1 @@
+"""Networks as diagrams, with the shapes of a traced run."""

@@ -1,0 +1,1 @@
+"""What detectors with learned queries share."""

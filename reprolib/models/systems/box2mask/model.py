@@ -1,0 +1,81 @@
+"""Box2Mask-C (Li et al., 2022): SOLOv2 whose masks are learnt from boxes, by level sets."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from reprolib.models.detections import detection_rule
+from reprolib.models.one_stage.detector import OneStage, one_stage
+from reprolib.models.systems.box2mask.box2mask_head import ROUNDS, Box2MaskHead
+from reprolib.models.systems.solov2.solov2_head import CellBranches
+from reprolib.models.systems.solov2.solov2_levels import ANCHOR, find_form, levels_of
+from reprolib.models.systems.solov2.unified_mask_feature import UnifiedMaskFeature, conv_norm_relu
+from reprolib.params import Scale, Schedule
+
+NAME = "Box2Mask-C"
+STD = 0.01
+LEVEL_SET = 5  # channels of the map whose level sets masks shall be
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+    trees: str = "mst",
+    mask_norm: str = "none",
+    consistency_rounds: int = ROUNDS,
+    mask_threshold: float = 0.55,
+) -> OneStage:
+    """The detector for `num_classes` foreground classes; raises ValueError for any component and unknown switches.
+
+    Masks of the training data are not used. The C variant's code is not public: this is BoxLevelSet's network and
+    assignment with the local consistency of Box2Mask-T, whose code is.
+
+    trees: `mst`, the level sets of maps filtered along minimum spanning trees are learnt too, or `off`. mask_norm: of
+    the mask feature's convolutions, `none` as in the published code, or `group`. consistency_rounds: of averaging over
+    alike pixels; until April 2023 the published code's ten each began from the mask itself, which is 1.
+    mask_threshold: of probabilities; BoxLevelSet's is 0.55 on COCO, 0.45 on iSAID.
+    """
+    if components:
+        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    for name, value, known in (("trees", trees, ("mst", "off")), ("mask_norm", mask_norm, ("none", "group"))):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+    if consistency_rounds < 1:
+        raise ValueError(f"consistency_rounds must be at least 1, not {consistency_rounds}")
+    if not 0 < mask_threshold < 1:
+        raise ValueError(f"mask_threshold must lie between 0 and 1, not {mask_threshold}")
+    channels = scale.channels
+    conv = conv_norm_relu if mask_norm == "group" else _conv_relu
+    return one_stage(
+        backbone=backbone,
+        scale=scale,
+        schedule=schedule,
+        head=Box2MaskHead(
+            levels=levels_of(find_form("full"), scale=scale, short_side=schedule.test_size),
+            branches=CellBranches(channels, width=channels, convs=4, num_classes=num_classes, kernel=channels, last=1),
+            mask_feature=UnifiedMaskFeature(channels, width=channels, out_channels=channels, conv=conv, fuse=_conv),
+            level_set=_conv(channels, LEVEL_SET, kernel_size=3),
+            rule=detection_rule(scale),
+            trees=trees == "mst",
+            consistency_rounds=consistency_rounds,
+            mask_threshold=mask_threshold,
+            smaller=scale.anchor_sizes[0] / ANCHOR,
+        ),
+    )
+
+
+def _conv_relu(in_channels: int, out_channels: int, *, kernel_size: int) -> nn.Sequential:
+    return nn.Sequential(_conv(in_channels, out_channels, kernel_size=kernel_size, bias=False), nn.ReLU(inplace=True))
+
+
+def _conv(in_channels: int, out_channels: int, *, kernel_size: int, bias: bool = True) -> nn.Conv2d:
+    """Of the same size; weights from a normal distribution of 0.01, as in the published code."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+    nn.init.normal_(conv.weight, std=STD)
+    if bias:
+        nn.init.zeros_(conv.bias)
+    return conv

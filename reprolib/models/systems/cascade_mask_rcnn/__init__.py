@@ -1,0 +1,1 @@
+"""The system cascade_mask_rcnn: `model.py` and the parts that only it uses."""

@@ -1,0 +1,70 @@
+"""CenterMask (Lee, Park, CVPR 2020): FCOS, and a mask head with spatial attention that also scores its masks."""
+
+from __future__ import annotations
+
+from reprolib.models.detections import DetectionRule
+from reprolib.models.one_stage.detector import OneStage, one_stage
+from reprolib.models.one_stage.fcos_pyramid import FCOSPyramid
+from reprolib.models.systems.centermask.area_ratio_pooler import AreaRatioPooler
+from reprolib.models.systems.centermask.attention_mask_head import AttentionMaskHead
+from reprolib.models.systems.centermask.centermask_head import CenterMaskHead
+from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import MaskIoUHead
+from reprolib.models.systems.mask_scoring_rcnn.mask_scoring_branch import MaskScoringBranch
+from reprolib.models.two_stage.mask_branch import MaskBranch
+from reprolib.params import Scale, Schedule
+
+NAME = "CenterMask"
+THRESHOLD, NMS = 0.03, 0.6  # of a class's score; IoU
+RESOLUTION, SAMPLING = 14, 2  # of RoI features
+LEVELS = ("area_ratio", "fpn224")
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+    centermask_maskiou: bool = True,
+    roi_map: str = "area_ratio",
+    roi_aligned: bool = False,
+) -> OneStage:
+    """The detector for `num_classes` foreground classes; raises ValueError for any component and unknown switches.
+
+    centermask_maskiou: a head predicts each mask's IoU, which its score is multiplied with. roi_map: which level a
+    box is read from, by its share of the image (`area_ratio`) or by the rule of FPN (`fpn224`). roi_aligned: RoIAlign
+    with the half-pixel shift.
+    """
+    if components:
+        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    if roi_map not in LEVELS:
+        raise ValueError(f"roi_map must be one of {', '.join(LEVELS)}, not {roi_map!r}")
+    channels = scale.channels
+    parts = {
+        "pooler": AreaRatioPooler(
+            resolution=RESOLUTION, sampling=SAMPLING, aligned=roi_aligned, by_area=roi_map == "area_ratio"
+        ),
+        "head": AttentionMaskHead(channels, outputs=num_classes),
+    }
+    if centermask_maskiou:
+        iou_head = MaskIoUHead(channels, hidden=scale.box_hidden, outputs=num_classes, resolution=RESOLUTION)
+        mask_branch = MaskScoringBranch(**parts, iou_head=iou_head)
+    else:
+        mask_branch = MaskBranch(**parts)
+    rule = DetectionRule(
+        score_threshold=scale.score_threshold or THRESHOLD, detections=scale.detections, nms_threshold=NMS
+    )
+    return one_stage(
+        backbone=backbone,
+        scale=scale,
+        schedule=schedule,
+        neck=lambda widths: FCOSPyramid(widths, channels=channels),
+        head=CenterMaskHead(
+            channels,
+            num_classes=num_classes,
+            per_level=scale.rpn_pre_nms[1],
+            rule=rule,
+            mask_branch=mask_branch,
+        ),
+    )

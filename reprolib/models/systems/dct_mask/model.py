@@ -1,0 +1,44 @@
+"""DCT-Mask (Shen et al., CVPR 2021) as a mask branch of Mask R-CNN."""
+
+from __future__ import annotations
+
+from reprolib.models.systems.dct_mask.dct_mask_branch import dct_mask_branch
+from reprolib.models.two_stage.detector import TwoStage, two_stage
+from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
+from reprolib.params import Scale, Schedule
+
+NAME = "DCT-Mask"
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+    dialect: str = "d2",
+    dct_dim: int = 300,
+    dct_size: int = 128,
+    dct_loss: str = "l1",
+    dct_weight: float = 0.007,
+    stride_in_1x1: bool = False,
+) -> TwoStage:
+    """Mask R-CNN whose masks are predicted as coefficients of their cosine transform, one mask for all classes.
+
+    dct_dim: coefficients of a mask; dct_size: pixels of its sides. dct_loss: l1, smooth_l1 or l2, times dct_weight.
+    Raises ValueError for any component and for other values of the switches.
+    """
+    if components:
+        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    branch = dct_mask_branch(
+        scale=scale, dialect=dialect, dim=dct_dim, size=dct_size, distance=dct_loss, weight=dct_weight
+    )
+    return two_stage(
+        backbone=backbone,
+        scale=scale,
+        schedule=schedule,
+        dialect=dialect,
+        roi_heads=mask_rcnn_heads(num_classes=num_classes, scale=scale, dialect=dialect, mask_branch=branch),
+        stride_in_1x1=stride_in_1x1,
+    )

@@ -1,0 +1,49 @@
+"""FCIS, fully convolutional instance-aware segmentation (Li et al., CVPR 2017), on C5 with dilation."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from reprolib.models.backbones import build_backbone, fix_norms
+from reprolib.models.detections import detection_rule
+from reprolib.models.dialects import MM
+from reprolib.models.one_stage.detector import OneStage, one_stage
+from reprolib.models.systems.fcis.fcis_head import KEPT, FCISHead, FCISNeck
+from reprolib.models.systems.fcis.fcis_proposals import single_map_proposals
+from reprolib.params import Scale, Schedule
+
+NAME = "FCIS"
+THRESHOLD, NMS = 0.001, 0.3
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+) -> OneStage:
+    """The detector for `num_classes` foreground classes; raises ValueError for any component.
+
+    A detection's mask is voted for by all overlapping boxes, so that boxes that a person gives have none. Batch norms
+    of the backbone are fixed, as published.
+    """
+    if components:
+        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    body = build_backbone(backbone, scale=scale, dialect=MM.name, dilated_c5=True)
+    fix_norms(body)
+    head = FCISHead(
+        4 * scale.channels,
+        num_classes=num_classes,
+        rpn=single_map_proposals(body.channels[2], hidden=2 * scale.channels, scale=scale, beta=MM.rpn_beta),
+        rule=dataclasses.replace(detection_rule(scale, own_threshold=THRESHOLD), nms_threshold=NMS),
+        sampled=min(KEPT, scale.roi_batch),
+    )
+    return one_stage(
+        backbone=body,
+        scale=scale,
+        schedule=schedule,
+        neck=FCISNeck(body.channels, channels=4 * scale.channels),
+        head=head,
+    )

@@ -1,0 +1,54 @@
+"""FL-CSE-RoIE, full-level context squeeze-and-excitation RoI extractor (Zhang and Zhang, IEEE GRSL 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reprolib.models.dialects import find_dialect
+from reprolib.models.systems.cascade_mask_rcnn.cascade import STAGE_IOUS
+from reprolib.models.systems.fl_cse_roie.carafe_mask_head import CarafeMaskHead
+from reprolib.models.systems.fl_cse_roie.context_roi_extractor import CONTEXT_SCALES, RATIO, context_extractor
+from reprolib.models.systems.fl_cse_roie.self_attention_flow import self_attention_flow
+from reprolib.models.systems.htc.hybrid_task_cascade import htc_heads
+from reprolib.models.two_stage.detector import TwoStage, two_stage
+from reprolib.params import Scale, Schedule
+
+NAME = "FL-CSE-RoIE"
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+    dialect: str = "mm",
+    context_scales: Sequence[float] = CONTEXT_SCALES,
+    level_fuse: str = "sum",
+    se_ratio: int = RATIO,
+) -> TwoStage:
+    """HTC without semantic branch whose boxes are read with context from all levels.
+
+    Its mask heads enlarge by CARAFE, and hand on features that attended to themselves. Only the abstract could be
+    read: the design is assumed (`systems.inferred`).
+
+    context_scales: of the boxes that are read beside each other, about the centre of each. level_fuse: `sum`,
+    `concat_1x1` or `own`, see `context_extractor`. se_ratio: of the squeezed vector. The stages share one extractor
+    for boxes and one for masks.
+    Raises ValueError for any component and for other values of the switches.
+    """
+    if components:
+        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    how = {"channels": scale.channels, "dialect": dialect, "level_fuse": level_fuse}
+    how |= {"scales": context_scales, "ratio": se_ratio}
+    outputs = num_classes + find_dialect(dialect).background_channels
+    masks = [CarafeMaskHead(scale.channels, outputs=outputs) for _ in STAGE_IOUS]
+    heads = htc_heads(
+        num_classes=num_classes,
+        scale=scale,
+        dialect=dialect,
+        mask_flow=self_attention_flow(masks, scale.channels, fusion="add"),
+    )
+    heads.box_pooler, heads.mask_pooler = context_extractor(7, **how), context_extractor(14, **how)
+    return two_stage(backbone=backbone, scale=scale, schedule=schedule, dialect=dialect, roi_heads=heads)

@@ -1,0 +1,1 @@
+"""The system knet: `model.py` and the parts that only it uses."""

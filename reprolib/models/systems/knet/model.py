@@ -1,0 +1,38 @@
+"""K-Net (Zhang et al., NeurIPS 2021) for instances: kernels that are updated by what their masks hold; no boxes."""
+
+from __future__ import annotations
+
+from reprolib.models.detections import detection_rule
+from reprolib.models.one_stage.detector import OneStage, one_stage
+from reprolib.models.systems.knet.knet_head import KNetHead
+from reprolib.params import Scale, Schedule
+
+NAME = "K-Net"
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+    match_on: str = "before",
+) -> OneStage:
+    """The detector for `num_classes` foreground classes; raises ValueError for any component and unknown switches.
+
+    There are as many kernels as `scale.detections`, published 100.
+
+    match_on: whose predictions assign instances to the kernels of an update: those `before` it, as in the published
+    code, or the `current` ones.
+    """
+    if components:
+        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    head = KNetHead(
+        scale.channels,
+        num_classes=num_classes,
+        queries=scale.detections,
+        rule=detection_rule(scale, own_threshold=0.0),
+        match_on=match_on,
+    )
+    return one_stage(backbone=backbone, scale=scale, schedule=schedule, head=head)

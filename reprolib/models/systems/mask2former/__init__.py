@@ -1,0 +1,1 @@
+"""The system mask2former: `model.py` and the parts that only it uses."""

@@ -1,0 +1,103 @@
+"""Where a coarse mask loses detail (Mask Transfiner, Ke et al., CVPR 2022, section 3.1): head, targets, nodes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reprolib.models.input_transform import scale_boxes
+from reprolib.models.mask_resize import TOGETHER
+from reprolib.models.queries.point_criterion import linear_dice_loss
+from reprolib.models.two_stage.mask_targets import cut_masks, in_chunks
+from reprolib.models.two_stage.samples import Samples
+
+LOST = 0.01  # change of a pixel by halving and doubling its mask, from which detail is lost there
+COVERED = 0.05  # share of a cell with such pixels that makes it incoherent
+
+
+class IncoherenceHead(nn.Module):
+    """[R,C,m,m] -> logits [R,1,2m,2m]: four 3x3 convolutions, the last to half the width, a deconvolution, a 1x1."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        thin = channels // 2
+        widths = [(channels, channels)] * 3 + [(channels, thin)]
+        self.convs = nn.ModuleList([nn.Conv2d(old, new, 3, padding=1) for old, new in widths])
+        self.upsample = nn.ConvTranspose2d(thin, thin, 2, stride=2)
+        self.predictor = nn.Conv2d(thin, 1, 1)
+        for layer in (*self.convs, self.upsample):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.predictor.weight, std=0.001)
+        nn.init.zeros_(self.predictor.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = conv(x).relu_()
+        return self.predictor(self.upsample(x))
+
+
+def lost_detail(masks: Tensor) -> Tensor:
+    """masks [G,H,W] of 0 and 1 -> bool [G,ceil(H/2),ceil(W/2)]: pixels that a mask of half the size gets wrong."""
+    whole = masks[:, None].float()
+    half = [(side + 1) // 2 for side in masks.shape[-2:]]
+    resize = {"mode": "bilinear", "align_corners": False}
+    again = F.interpolate(F.interpolate(whole, size=half, **resize), size=masks.shape[-2:], **resize)
+    return F.interpolate((whole - again).abs(), size=half, **resize)[:, 0] >= LOST
+
+
+@torch.no_grad()
+def incoherence_targets(positives: Samples, targets: list[dict], *, size: int, aligned: bool) -> Tensor:
+    """[R,size,size] of 0 and 1: cells of each positive box where its instance's mask loses detail at half its size.
+
+    The masks are those of the original images. aligned: of the RoIAlign that cuts the cells out.
+    """
+    wanted = []
+    for boxes, matched, target in zip(positives.boxes, positives.matched, targets, strict=True):
+        boxes = scale_boxes(boxes, *target["to_original"])
+        cells = boxes.new_zeros((len(boxes), size, size))
+        for some, index, rows in in_chunks(target["masks"], matched, pixels=TOGETHER // 4):  # four copies at a time
+            lost = lost_detail(some)
+            (height, width), (lost_height, lost_width) = some.shape[-2:], lost.shape[-2:]
+            halved = scale_boxes(boxes[rows], lost_width / width, lost_height / height)
+            cells[rows] = cut_masks(lost, halved, index, size=size, aligned=aligned, binary=False)
+        wanted.append((cells >= COVERED).to(cells))
+    return torch.cat(wanted)
+
+
+def incoherence_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Half the sum of binary cross-entropy and Dice loss (smoothed by 1) of logits [R,h,w]; 0 without boxes."""
+    if not len(logits):
+        return logits.sum() * 0
+    dice = linear_dice_loss(logits.sigmoid().flatten(1), wanted.flatten(1))
+    return 0.5 * (dice.mean() + F.binary_cross_entropy_with_logits(logits, wanted))
+
+
+def boundaries(masks: Tensor) -> Tensor:
+    """masks [R,h,w] of 0 and 1 -> the same of the pixels that differ from one of their 4 neighbours: a band of two."""
+
+    def dilated(one: Tensor) -> Tensor:
+        return torch.maximum(F.max_pool2d(one, (1, 3), 1, (0, 1)), F.max_pool2d(one, (3, 1), 1, (1, 0)))
+
+    return dilated(masks) + dilated(-masks)  # dilation less erosion
+
+
+def nodes_above(incoherence: Tensor, *, side: int, threshold: float) -> Tensor:
+    """Probabilities [R,s,s] -> bool [R,side*side]: nodes of a finer level whose cell reaches the threshold.
+
+    One map serves all levels, so with rising thresholds a node's ancestors in the quadtree are always chosen too.
+    """
+    times = side // incoherence.shape[-1]
+    fine = incoherence.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
+    return (fine >= threshold).flatten(1)
+
+
+def draw_nodes(chosen: Tensor, count: int) -> Tensor:
+    """chosen bool [R,N], one or more in each row -> [R,count] numbers of chosen nodes at random.
+
+    All different, or where fewer are chosen, all of these in turn.
+    """
+    order = torch.rand(chosen.shape, device=chosen.device).masked_fill(~chosen, -1).argsort(dim=1, descending=True)
+    turn = torch.arange(count, device=chosen.device) % chosen.sum(1, keepdim=True)
+    return order.gather(1, turn)

@@ -1,0 +1,64 @@
+"""Mask Transfiner (Ke et al., CVPR 2022) as a mask branch of Mask R-CNN with a feature pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reprolib.models.detections import detection_rule
+from reprolib.models.systems.mask_transfiner.transfiner_branch import LIMITS, THRESHOLDS, transfiner_branch
+from reprolib.models.systems.mask_transfiner.transfiner_heads import TransfinerHeads
+from reprolib.models.two_stage.box_stage import plain_box_stage
+from reprolib.models.two_stage.detector import TwoStage, two_stage
+from reprolib.models.two_stage.roi_pooler import roi_pooler
+from reprolib.models.two_stage.samples import RoISampler
+from reprolib.params import Scale, Schedule
+
+NAME = "Mask Transfiner"
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+    dialect: str = "d2",
+    boundary_branch: bool = True,
+    refine_limit_train: int | None = LIMITS[0],
+    refine_limit_test: int | None = LIMITS[1],
+    select_thresholds: Sequence[Sequence[float]] = THRESHOLDS,
+    stride_in_1x1: bool = False,
+) -> TwoStage:
+    """The detector for `num_classes` foreground classes; raises ValueError for any component.
+
+    boundary_branch: a loss on boundaries, by layers that inference does without. refine_limit_train: so many boxes of
+    a batch train the transformer, at random of its first images; refine_limit_test: so many of an image are refined,
+    best first, or of the boxes given the first; others keep their coarse mask. None: all. select_thresholds: in
+    training and in inference, the least incoherence of the nodes that are refined at sides 28, 56 and 112.
+    """
+    if components:
+        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    heads = TransfinerHeads(
+        channels=scale.channels,
+        sampler=RoISampler(iou=0.5, batch=scale.roi_batch),
+        box_pooler=roi_pooler(7, dialect=dialect),
+        box_stage=plain_box_stage(num_classes=num_classes, scale=scale, dialect=dialect),
+        mask_branch=transfiner_branch(
+            num_classes=num_classes,
+            scale=scale,
+            dialect=dialect,
+            boundary=boundary_branch,
+            thresholds=select_thresholds,
+            limits=(refine_limit_train, refine_limit_test),
+        ),
+        rule=detection_rule(scale),
+    )
+    return two_stage(
+        backbone=backbone,
+        scale=scale,
+        schedule=schedule,
+        dialect=dialect,
+        roi_heads=heads,
+        stride_in_1x1=stride_in_1x1,
+    )

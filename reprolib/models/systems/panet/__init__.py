@@ -1,0 +1,1 @@
+"""The system panet: `model.py` and the parts that only it uses."""

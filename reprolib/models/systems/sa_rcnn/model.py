@@ -1,0 +1,79 @@
+"""SA R-CNN, synergistic attention for SAR ships (Zhao et al., Remote Sensing 2021, 13, 4384; spec section 8)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from reprolib.models.backbones import Backbone, build_backbone
+from reprolib.models.feature_pyramid import FeaturePyramid
+from reprolib.models.layers.global_context import global_context
+from reprolib.models.systems.sa_rcnn.anchor_attention import attentive_region_proposals
+from reprolib.models.systems.sa_rcnn.balanced_pyramid import BalancedPyramid
+from reprolib.models.two_stage.detector import TwoStage, two_stage
+from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
+from reprolib.params import Scale, Schedule
+
+NAME = "SA R-CNN"
+PARTS = ("gam", "gam+sam", "gam+sam+aam")
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+    dialect: str = "mm",
+    sa_parts: str = "gam+sam+aam",
+    gcb_ratio: float = 1 / 16,
+    aam_gate: str = "multiply",
+) -> TwoStage:
+    """The detector for `num_classes` foreground classes: Mask R-CNN with attention at three places.
+
+    Most of its design is assumed (`systems.inferred`).
+
+    sa_parts: `gam` (global context blocks in the backbone: the literal ResNet-50-GCB-FPN), `gam+sam` (and the
+    balanced pyramid), `gam+sam+aam` (and the location attention of the RPN, the default).
+    gcb_ratio: width of a global context block's bottleneck, of its map's; 1/16 or 1/4 in the public code.
+    aam_gate: `multiply` or `residual`, see `AttentiveRPNHead`.
+    Raises ValueError for any component and for unknown switches.
+    """
+    if components:
+        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    if sa_parts not in PARTS:
+        raise ValueError(f"sa_parts must be one of {', '.join(PARTS)}, not {sa_parts!r}")
+    if not 0 < gcb_ratio <= 1:
+        raise ValueError(f"gcb_ratio must be above 0 and at most 1, not {gcb_ratio}")
+    body = build_backbone(backbone, scale=scale, dialect=dialect)
+    add_global_context(body, ratio=gcb_ratio)
+    neck = FeaturePyramid(body.channels, channels=scale.channels)
+    return two_stage(
+        backbone=body,
+        scale=scale,
+        schedule=schedule,
+        dialect=dialect,
+        neck=nn.Sequential(neck, BalancedPyramid(scale.channels)) if "sam" in sa_parts else neck,
+        rpn=attentive_region_proposals(scale, dialect=dialect, aam_gate=aam_gate) if "aam" in sa_parts else None,
+        roi_heads=mask_rcnn_heads(num_classes=num_classes, scale=scale, dialect=dialect),
+    )
+
+
+def add_global_context(backbone: Backbone, *, ratio: float) -> None:
+    """Put a global context block behind the last norm of every block of res3, res4 and res5, in place.
+
+    The blocks of timm's ResNets have a slot there, before the shortcut is added. Raises ValueError for a backbone
+    without such blocks, or whose slots are taken.
+    """
+    body = backbone.body
+    stages = [getattr(body, name, None) for name in ("layer2", "layer3", "layer4")]
+    blocks = [block for stage in stages if stage is not None for block in stage]
+    if None in stages or not all(hasattr(block, "se") and block.se is None for block in blocks):
+        raise ValueError(
+            f"global context blocks go into plain residual blocks layer2..layer4, which {type(body).__name__} has not;"
+            " change the experiment's backbone, or its stand-in in the profile's scale, to a ResNet of timm"
+        )
+    for block in blocks:
+        last = block.conv3 if hasattr(block, "conv3") else block.conv2
+        with last.weight.device:
+            block.se = global_context(last.out_channels, ratio=ratio)

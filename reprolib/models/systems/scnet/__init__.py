@@ -1,0 +1,1 @@
+"""The system scnet: `model.py` and the parts that only it uses."""

@@ -1,0 +1,1 @@
+"""The system solov2: `model.py` and the parts that only it uses."""

@@ -1,0 +1,38 @@
+"""SOLOv2 (Wang et al., NeurIPS 2020): instances by location, with dynamic kernels and Matrix NMS."""
+
+from __future__ import annotations
+
+from reprolib.models.one_stage.detector import OneStage, at_most, one_stage
+from reprolib.models.systems.solov2.solov2_head import solov2_head
+from reprolib.models.systems.solov2.solov2_levels import find_form
+from reprolib.models.systems.solov2.solov2_targets import find_collision
+from reprolib.params import Scale, Schedule
+
+NAME = "SOLOv2"
+
+
+def build(
+    *,
+    num_classes: int,
+    backbone: str,
+    components: tuple[str, ...] = (),
+    scale: Scale,
+    schedule: Schedule,
+    solo_form: str = "full",
+    collision: str = "both_masks",
+) -> OneStage:
+    """The detector for `num_classes` foreground classes; raises ValueError for any component.
+
+    solo_form: `full`, or `light_448`: half as many and narrower convolutions, an input of at most 448 x 768 px.
+    collision: what a cell learns that several instances claim. `both_masks`: the category of the last and all masks
+    (the published code); `last_wins`: the last alone.
+    """
+    if components:
+        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    form = find_form(solo_form)
+    if form.short_side:
+        schedule = at_most(schedule, short_side=form.short_side, long_side=form.long_side)
+    head = solov2_head(
+        num_classes=num_classes, scale=scale, schedule=schedule, form=solo_form, assign=find_collision(collision)
+    )
+    return one_stage(backbone=backbone, scale=scale, schedule=schedule, head=head)

@@ -1,0 +1,1 @@
+"""The system yolact: `model.py` and the parts that only it uses."""

@@ -1,0 +1,1 @@
+"""What two-stage detectors share: proposals, RoI heads, box stages, mask branches."""

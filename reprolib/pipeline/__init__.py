@@ -1,0 +1,1 @@
+"""From params.yaml to finished runs: plan, fingerprints, runs, notebooks, several GPUs."""

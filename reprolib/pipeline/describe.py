@@ -1,0 +1,70 @@
+"""What an experiment's model costs at a profile's scale, built on the meta device: no memory, no data, no weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from reprolib.data.cards import CARDS
+from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputTransform
+from reprolib.models.systems.inferred import inferred
+from reprolib.params import Run
+from reprolib.pipeline.runs.build import build_model
+
+TYPICAL_ASPECT = 1.36  # COCO's typical input, 800 x 1088
+
+
+def describe(
+    run: Run,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    proposals: int | None = None,
+    detections: int = 50,
+) -> dict[str, object]:
+    """Parameters by three counting rules and multiply-adds at a network input size (see `reprolib.evaluation.cost`).
+
+    The input is by default what the model makes of a typical image: its test size by 1.36 of it, rounded up as it pads,
+    or a square where it does not keep the ratio. `detections` are the RoIs that the mask head sees. Raises ValueError
+    for a data set without a card.
+    """
+    if run.dataset not in CARDS:
+        raise ValueError(f"data set {run.dataset!r} has no card in reprolib/data/cards, so its classes are not known")
+    card = CARDS[run.dataset]
+    classes = len(card.classes) or card.class_count
+    proposals = proposals or run.scale.rpn_post_nms[1]
+    model = on_meta(lambda: build_model(run, num_classes=classes, pretrained=False))
+    default = _padded(model.transform, model.transform.test_size, aspect=TYPICAL_ASPECT)
+    height, width = (given or own for given, own in zip((height, width), default, strict=True))
+    return {
+        "experiment": run.experiment.id,
+        "profile": run.profile,
+        "system": run.experiment.system,
+        **({"inferred": assumed} if (assumed := inferred(run.experiment.system)) else {}),
+        "components": list(run.experiment.components),
+        "backbone": run.scale.backbones.get(run.experiment.backbone, run.experiment.backbone),
+        "dataset": run.dataset,
+        "classes": classes,
+        **count_parameters(model),
+        "flops": flops(model, height, width, proposals, detections),
+        "input_size": [height, width],
+        "proposals": proposals,
+        "detections": detections,
+    }
+
+
+def input_size(transform: InputTransform, short_sides: Sequence[int], *, aspect: float) -> tuple[int, int]:
+    """Height and width, padded, of the mean number of pixels that a model's transform makes of a typical image.
+
+    short_sides: what training draws from, or the one of inference. aspect: width by height.
+    """
+    limit = transform.max_size / max(aspect, 1 / aspect) if transform.keep_ratio else math.inf
+    inner = [min(side, limit) for side in short_sides]
+    return _padded(transform, math.sqrt(sum(side**2 for side in inner) / len(inner)), aspect=aspect)
+
+
+def _padded(transform: InputTransform, height: float, *, aspect: float) -> tuple[int, int]:
+    sides = (height, height * (aspect if transform.keep_ratio else 1))
+    height, width = (math.ceil(side / transform.divisor) * transform.divisor for side in sides)
+    return height, width

@@ -1,0 +1,148 @@
+"""What a run depends on: its recipe, its data, and the code that can change its numbers.
+
+Code is followed through imports from a few entry modules and hashed without comments, docstrings and layout, so that
+editing a report, a docstring or another paper costs no retraining. DVC depends on the files written by
+`reprolib.pipeline.plan`, one per run, instead of on source folders.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from reprolib.files import write_atomic
+
+PACKAGE = Path(__file__).parent.parent
+KEPT = Path("work") / "code_hashes.json"  # what was found of sources, by their content and that of this file
+
+# Followed no further. What the first make or carry is in the fingerprint by value: params and experiments as the
+# recipe, the prepared data as the hash of its annotations and images. The last four change no number.
+LEFT_OUT = (
+    "reprolib.params",
+    "reprolib.experiment",
+    "reprolib.data.catalog",
+    "reprolib.data.sets.cityscapes.convert",
+    "reprolib.data.report",
+    "reprolib.data.lint",
+    "reprolib.data.scenes",
+    "reprolib.evaluation.environment",
+    "reprolib.engine.checkpoint",
+    "reprolib.engine.progress",
+    "reprolib.models.parts",
+)
+LIBRARIES = ("torch", "torchvision", "timm", "numpy")
+
+
+def code_hashes(entries: Iterable[str], *, package: Path = PACKAGE) -> dict[str, str]:
+    """Hash of every module that the entry modules reach through imports, by dotted name.
+
+    Raises ModuleNotFoundError for an entry that has no file.
+    """
+    kept = _kept()
+    known = len(kept)
+    found: dict[str, str] = {}
+    waiting = list(entries)
+    while waiting:
+        name = waiting.pop()
+        path = _path(name, package)
+        if path is None:
+            raise ModuleNotFoundError(f"no module {name!r} below {package}")
+        if name in found:
+            continue
+        found[name], imported = _read(path)
+        for target in imported:
+            # `from package import name` names a module or something inside one.
+            module = target if _path(target, package) else target.rpartition(".")[0]
+            left_out = any(module == stop or module.startswith(f"{stop}.") for stop in LEFT_OUT)
+            if module.split(".")[0] == package.name and not left_out:
+                waiting.append(module)
+    if len(kept) > known:
+        with contextlib.suppress(OSError):  # a folder that is read only: found again each time
+            write_atomic(KEPT, json.dumps(kept))
+    return dict(sorted(found.items()))
+
+
+def libraries() -> dict[str, str]:
+    """Installed versions of the libraries whose releases change numbers, without build tags such as +cpu."""
+    return {name: importlib.metadata.version(name).split("+")[0] for name in LIBRARIES}
+
+
+def digest(value: Mapping[str, object]) -> str:
+    """A short hash of a JSON value, the same whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _path(name: str, package: Path) -> Path | None:
+    parts = name.split(".")
+    if parts[0] != package.name:
+        return None
+    base = package.joinpath(*parts[1:])
+    for candidate in (base / "__init__.py", base.with_suffix(".py")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def _kept() -> dict[str, list]:
+    try:
+        return dict(json.loads(KEPT.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _read(path: Path) -> tuple[str, list[str]]:
+    return _found(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _found(path: Path, modified: int) -> tuple[str, list[str]]:
+    source = path.read_bytes()
+    key = hashlib.sha256(_own_source() + source).hexdigest()
+    kept = _kept()
+    if key not in kept:
+        kept[key] = _parse(source, path)
+    code, imported = kept[key]
+    return code, imported
+
+
+@cache
+def _own_source() -> bytes:
+    return Path(__file__).read_bytes()
+
+
+def _parse(source: bytes, path: Path) -> tuple[str, list[str]]:
+    tree = ast.parse(source, filename=str(path))
+    imported: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"{path}:{node.lineno}: relative imports are not followed; write the full name")
+            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+    text = json.dumps(_plain(tree))
+    return hashlib.sha256(text.encode()).hexdigest()[:16], sorted(imported)
+
+
+def _plain(node: object) -> object:
+    """A syntax tree as lists, without docstrings, positions and empty fields (which differ between Pythons)."""
+    if isinstance(node, ast.AST):
+        fields = dict(ast.iter_fields(node))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            fields["body"] = [item for item in node.body if not _is_text(item)]
+        plain = {key: _plain(value) for key, value in fields.items() if value not in (None, [])}
+        return [type(node).__name__, plain]
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    return repr(node)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
