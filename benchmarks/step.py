@@ -1,7 +1,7 @@
 """Where the time of a training step goes: the very loop that trains, on an experiment's own data.
 
-`python -m benchmarks --profile-step EXPERIMENT` trains some steps in a folder that is thrown away: first with a clock at
-each part of a step, waiting for the device there, then under torch.profiler. Last, where the host waits is counted.
+`python -m benchmarks --profile-step EXPERIMENT` trains some steps in a folder that is thrown away: first with a clock
+at each part of a step, waiting for the device there, then under torch.profiler. Last, where the host waits is counted.
 """
 
 from __future__ import annotations

@@ -90,4 +90,4 @@ def test_a_wait_is_put_down_to_the_line_of_the_suite_and_code_takes_its_ways_for
     assert not X.is_cuda and [[one.tolist() for one in rows] for rows in drawn] == [[[0, 2], [1]], [[], [0, 1]]]
     ((wait, times),) = seen.items()
     assert times == 1  # for all masks of all images
-    assert wait.place.startswith("models/samples.py:") and wait.place.endswith(" draw")
+    assert wait.place.startswith("models/two_stage/samples.py:") and wait.place.endswith(" draw")

@@ -58,9 +58,8 @@ DATASETS = {
 def systems():
     """The modules in `reprolib/models/systems` that build a detector."""
     folder = resources.files("reprolib.models.systems")
-    names = sorted(path.stem for path in Path(str(folder)).glob("*.py"))
-    modules = [importlib.import_module(f"reprolib.models.systems.{name}") for name in names if name != "__init__"]
-    return [module for module in modules if hasattr(module, "build")]
+    names = sorted(path.parent.name for path in Path(str(folder)).glob("*/model.py"))
+    return [importlib.import_module(f"reprolib.models.systems.{name}.model") for name in names]
 
 
 TABLES = [(paper, number) for paper, numbers in ROWS.items() for number in numbers]
