@@ -37,35 +37,37 @@ class System:
 
 
 ALL = (
-    System(id="mask_rcnn", module=f"{SYSTEMS}.mask_rcnn"),
-    System(id="mask_rcnn-mm", module=f"{SYSTEMS}.mask_rcnn", switches={"dialect": "mm", "background_channels": True}),
-    System(id="mask_rcnn-torchvision", module=f"{SYSTEMS}.mask_rcnn", switches={"dialect": "torchvision"}),
-    System(id="mask_scoring_rcnn", module=f"{SYSTEMS}.mask_scoring_rcnn"),
-    System(id="cascade_mask_rcnn-mm", module=f"{SYSTEMS}.cascade_mask_rcnn"),
-    System(id="cascade_mask_rcnn-d2", module=f"{SYSTEMS}.cascade_mask_rcnn", switches={"dialect": "d2"}),
-    System(id="htc", module=f"{SYSTEMS}.htc"),
-    System(id="htc-semantic", module=f"{SYSTEMS}.htc", switches={"semantic_source": "from_instances"}),
-    System(id="scnet", module=f"{SYSTEMS}.scnet"),
-    System(id="scnet-semantic", module=f"{SYSTEMS}.scnet", switches={"semantic_source": "from_instances"}),
-    System(id="panet", module=f"{SYSTEMS}.panet"),
-    System(id="panet-neck", module=f"{SYSTEMS}.panet", switches={"panet_parts": "neck"}),
-    System(id="groie", module=f"{SYSTEMS}.groie"),
-    System(id="hq_isnet", module=f"{SYSTEMS}.hq_isnet", backbone="hrnet_w18"),
-    System(id="sa_rcnn", module=f"{SYSTEMS}.sa_rcnn"),
-    System(id="pointrend", module=f"{SYSTEMS}.pointrend"),
-    System(id="pointrend-mm", module=f"{SYSTEMS}.pointrend", switches={"dialect": "mm"}),
+    System(id="mask_rcnn", module=f"{SYSTEMS}.mask_rcnn.model"),
+    System(
+        id="mask_rcnn-mm", module=f"{SYSTEMS}.mask_rcnn.model", switches={"dialect": "mm", "background_channels": True}
+    ),
+    System(id="mask_rcnn-torchvision", module=f"{SYSTEMS}.mask_rcnn.model", switches={"dialect": "torchvision"}),
+    System(id="mask_scoring_rcnn", module=f"{SYSTEMS}.mask_scoring_rcnn.model"),
+    System(id="cascade_mask_rcnn-mm", module=f"{SYSTEMS}.cascade_mask_rcnn.model"),
+    System(id="cascade_mask_rcnn-d2", module=f"{SYSTEMS}.cascade_mask_rcnn.model", switches={"dialect": "d2"}),
+    System(id="htc", module=f"{SYSTEMS}.htc.model"),
+    System(id="htc-semantic", module=f"{SYSTEMS}.htc.model", switches={"semantic_source": "from_instances"}),
+    System(id="scnet", module=f"{SYSTEMS}.scnet.model"),
+    System(id="scnet-semantic", module=f"{SYSTEMS}.scnet.model", switches={"semantic_source": "from_instances"}),
+    System(id="panet", module=f"{SYSTEMS}.panet.model"),
+    System(id="panet-neck", module=f"{SYSTEMS}.panet.model", switches={"panet_parts": "neck"}),
+    System(id="groie", module=f"{SYSTEMS}.groie.model"),
+    System(id="hq_isnet", module=f"{SYSTEMS}.hq_isnet.model", backbone="hrnet_w18"),
+    System(id="sa_rcnn", module=f"{SYSTEMS}.sa_rcnn.model"),
+    System(id="pointrend", module=f"{SYSTEMS}.pointrend.model"),
+    System(id="pointrend-mm", module=f"{SYSTEMS}.pointrend.model", switches={"dialect": "mm"}),
     System(
         id="bmask_rcnn",
-        module=f"{SYSTEMS}.bmask_rcnn",
+        module=f"{SYSTEMS}.bmask_rcnn.model",
         training_only=frozenset(f"roi_heads.mask_branch.head.boundary_{part}" for part in ("upsample", "predictor")),
     ),
-    System(id="dct_mask", module=f"{SYSTEMS}.dct_mask"),
-    System(id="fl_cse_roie", module=f"{SYSTEMS}.fl_cse_roie"),
-    System(id="cse_mask_rcnn", module=f"{SYSTEMS}.cse_mask_rcnn"),
-    System(id="emin", module=f"{SYSTEMS}.emin"),
+    System(id="dct_mask", module=f"{SYSTEMS}.dct_mask.model"),
+    System(id="fl_cse_roie", module=f"{SYSTEMS}.fl_cse_roie.model"),
+    System(id="cse_mask_rcnn", module=f"{SYSTEMS}.cse_mask_rcnn.model"),
+    System(id="emin", module=f"{SYSTEMS}.emin.model"),
     System(
         id="mask_transfiner",
-        module=f"{SYSTEMS}.mask_transfiner",
+        module=f"{SYSTEMS}.mask_transfiner.model",
         # In inference the middle value is 0.125 as published, by which an untrained network refines all 3,136 nodes.
         switches={"select_thresholds": ((0.125, 0.5, 0.5), (1e-6, 0.6, 0.8))},
         training_only=frozenset(
@@ -73,18 +75,18 @@ ALL = (
             for name in ("semantic", "mask_branch.boundary.upsample", "mask_branch.boundary.predictor")
         ),
     ),
-    System(id="mnc", module=f"{SYSTEMS}.mnc"),
-    System(id="solov2", module=f"{SYSTEMS}.solov2", one_stage=True),
+    System(id="mnc", module=f"{SYSTEMS}.mnc.model"),
+    System(id="solov2", module=f"{SYSTEMS}.solov2.model", one_stage=True),
     System(
         id="fcis",
-        module=f"{SYSTEMS}.fcis",
+        module=f"{SYSTEMS}.fcis.model",
         one_stage=True,
         queries=True,
         by_heart={"iterations": 1000},  # after 600 steps mask AP is 89.0
     ),
     System(
         id="solov2-light",
-        module=f"{SYSTEMS}.solov2",
+        module=f"{SYSTEMS}.solov2.model",
         switches={"solo_form": "light_448", "collision": "last_wins"},
         one_stage=True,
         # At 128 px its grids of 5 x 5 put two of the ships into neighbouring cells, of which inference keeps one.
@@ -93,7 +95,7 @@ ALL = (
     *(
         System(
             id=f"yolact-{form}-{nms}",
-            module=f"{SYSTEMS}.yolact",
+            module=f"{SYSTEMS}.yolact.model",
             switches={"yolact_form": form, "nms": nms},
             one_stage=True,
             training_only=frozenset({"head.semantic"}),
@@ -107,7 +109,7 @@ ALL = (
     *(
         System(
             id="polarmask" + suffix,
-            module=f"{SYSTEMS}.polarmask",
+            module=f"{SYSTEMS}.polarmask.model",
             switches=switches,
             one_stage=True,
             queries=True,  # polygons are drawn, not computed by layers
@@ -123,32 +125,32 @@ ALL = (
     *(
         System(
             id="centermask" + suffix,
-            module=f"{SYSTEMS}.centermask",
+            module=f"{SYSTEMS}.centermask.model",
             switches=switches,
             one_stage=True,
             side=128,
         )
         for suffix, switches in (("", {}), ("-fpn224", {"centermask_maskiou": False, "roi_map": "fpn224"}))
     ),
-    System(id="sotr", module=f"{SYSTEMS}.sotr", one_stage=True),
+    System(id="sotr", module=f"{SYSTEMS}.sotr.model", one_stage=True),
     System(
         id="sotr-double",
-        module=f"{SYSTEMS}.sotr",
+        module=f"{SYSTEMS}.sotr.model",
         switches={"sotr_double_width": True, "sotr_pos_embed": True, "collision": "last_wins"},
         one_stage=True,
     ),
     System(
         id="maskformer",
-        module=f"{SYSTEMS}.maskformer",
+        module=f"{SYSTEMS}.maskformer.model",
         switches={"dropout": 0.0},  # with it four images take many times as long to learn
         one_stage=True,
         queries=True,
     ),
-    System(id="mask2former", module=f"{SYSTEMS}.mask2former", one_stage=True, queries=True),
+    System(id="mask2former", module=f"{SYSTEMS}.mask2former.model", one_stage=True, queries=True),
     *(
         System(
             id="box2mask" + suffix,
-            module=f"{SYSTEMS}.box2mask",
+            module=f"{SYSTEMS}.box2mask.model",
             switches={"mask_threshold": 0.45, **switches},  # as in its row; untrained masks do not reach 0.55
             one_stage=True,
             training_only=frozenset({"head.level_set"}),
@@ -158,14 +160,14 @@ ALL = (
     ),
     System(
         id="knet",
-        module=f"{SYSTEMS}.knet",
+        module=f"{SYSTEMS}.knet.model",
         one_stage=True,
         queries=True,
         by_heart={"iterations": 1000, "lr": 5e-4},  # published 1e-4; after 400 steps of 1e-3 box AP 84
     ),
     System(
         id="queryinst",
-        module=f"{SYSTEMS}.queryinst",
+        module=f"{SYSTEMS}.queryinst.model",
         switches={"queries": 14},  # of the test's 20 no untrained one's box would lie inside the image
         one_stage=True,
         queries=True,

@@ -126,7 +126,11 @@ def promptable(built) -> Built:
 
 
 def test_no_system_is_forgotten() -> None:
-    found = {f"{systems.__name__}.{one.name}" for one in pkgutil.iter_modules(systems.__path__)}
+    found = {
+        f"{systems.__name__}.{package.name}.model"
+        for package in pkgutil.iter_modules(systems.__path__)
+        if package.ispkg
+    }
     models = {f"reprolib.papers.{paper}.model" for paper in papers()}
     found |= {name for name in models if importlib.util.find_spec(name)}
     found = {name for name in found if hasattr(importlib.import_module(name), "build")}
