@@ -11,7 +11,7 @@ from types import MappingProxyType
 import pytest
 
 from reprolib.evaluation.record import (
-    RECORD_SCHEMA,
+    SCHEMA,
     RecordError,
     make_record,
     read_record,
@@ -117,13 +117,15 @@ def set_in(record, dotted, value):
         ("fingerprint", KeyError, "'fingerprint' is missing"),
         ("training.seconds", KeyError, "'training.seconds' is missing"),
         ("note", "hello", "'note' is unknown"),
-        ("speed.fps", 3.0, "'speed.fps' is unknown; known are images_per_second"),
+        ("speed.fps", 3.0, "'speed.fps' is unknown; remove it, known are images_per_second"),
         ("seed", "3", "'seed' must be integer"),
         ("seed", True, "'seed' must be integer"),
-        ("metrics.segm/AP", float("nan"), "'metrics.segm/AP' is nan"),
+        ("seed", 3.0, "'seed' must be integer"),
+        ("metrics.segm/AP", float("nan"), "'metrics.segm/AP' is not finite"),
+        ("recipe.backbones", {"resnet50": [float("nan")]}, r"'recipe.backbones.resnet50\[0\]' is not finite"),
         ("metrics.segm/AP", "41", "'metrics.segm/AP' must be number or null"),
-        ("recipe.lr", float("inf"), "'recipe.lr' is inf"),
-        ("recipe.gamma", float("nan"), "'recipe.gamma' is nan"),
+        ("recipe.lr", float("inf"), "'recipe.lr' is not finite"),
+        ("recipe.gamma", float("nan"), "'recipe.gamma' is not finite"),
         ("precision_recall.recall", [0.0, None], r"'precision_recall.recall\[1\]' must be number"),
         ("cost.params", -1, "'cost.params' must be at least 0"),
         ("cost", None, "'cost' must be object"),
@@ -167,7 +169,7 @@ def test_unreadable_files_are_named_with_the_mend(record, tmp_path):
     with pytest.raises(RecordError, match=r"half\.json is not JSON.*evaluate the run again"):
         read_records(tmp_path)
     path.write_text("[]")
-    with pytest.raises(RecordError, match=r"half\.json must be object"):
+    with pytest.raises(RecordError, match=r"half\.json: the record must be object"):
         read_record(path)
     path.write_text(json.dumps(record))
     with pytest.raises(RecordError, match=r"half\.json: field 'run' is 'ssdd-htc"):
@@ -180,8 +182,12 @@ def test_every_field_says_what_it_is():
         for key, value in schema.get("properties", {}).items():
             walk(value, f"{name}.{key}")
 
-    walk(RECORD_SCHEMA, "record")
-    json.dumps(RECORD_SCHEMA)
+    walk(json.loads(SCHEMA.read_text(encoding="utf-8")), "record")
+
+
+def test_committed_records_are_valid():
+    folders = sorted((Path(__file__).parents[2] / "results").glob("*/records"))
+    assert any(read_records(folder) for folder in folders)
 
 
 def test_reading_records_does_not_load_torch():
