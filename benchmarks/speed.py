@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.against_torchvision import alternate, hardware, make_scene
+from benchmarks.given_instances import most_ranked, with_instances
 from benchmarks.ladder import fix_boxes, unit_boxes
 from benchmarks.pair import damp_residuals
 from benchmarks.variants import make_variant, variant_steps
@@ -201,18 +202,15 @@ def give_instances(model: nn.Module, image: Tensor, *, detections: int) -> int:
                     module.cls_score.bias.zero_()[1] = 5
         fix_boxes(model, proposals=candidates, detections=detections)
         return candidates
-    if not hasattr(model.head, "with_instances"):
-        raise ValueError(
-            f"{type(model.head).__name__} cannot be given instances, and random weights find none: time this system"
-            " with --weights FILE and --image FILE"
-        )
-    head, candidates = model.head, model.head.candidates
+    head = model.head
     with torch.inference_mode():
         batch, _ = model.transform([image])
         height, width = batch.image_sizes[0]
+        predictions = head(model.pyramid(batch))
+        candidates = most_ranked(head, predictions)
         boxes = scale_boxes(unit_boxes(candidates, seed=1).to(image), width, height)
-        given, process = head.with_instances(head(model.pyramid(batch)), batch, boxes), head.detections
-    head.detections = lambda predictions, batch: process(given, batch)
+        replaced, process = with_instances(head, predictions, batch, boxes), head.detections
+    head.detections = lambda predictions, batch: process(replaced, batch)
     return candidates
 
 

@@ -27,11 +27,6 @@ def detection_rule(scale: Scale, *, own_threshold: float = 0.05) -> DetectionRul
     return DetectionRule(score_threshold=scale.score_threshold or own_threshold, detections=scale.detections)
 
 
-def spread_scores(numbers: Tensor) -> Tensor:
-    """numbers [N] from 0 -> scores [N] in 0.5..0.95 that follow no order: parts of multiples of the golden ratio."""
-    return 0.5 + 0.45 * (numbers * 0.6180339887 % 1)
-
-
 def class_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
     """Rows of the boxes [N,4] that NMS within each group [N] keeps, best first: torchvision's `batched_nms`.
 

@@ -17,18 +17,12 @@ from benchmarks import variants as bench_variants
 from benchmarks import verb as bench_verb
 from reprolib.data.cards import CARDS
 from reprolib.models.parts import BACKBONE, HEAD, INPUT, PARTS, POST_PROCESSING, listening, part
-from reprolib.models.systems.solov2 import matrix_nms, solov2_inference
 from reprolib.params import load_profile, resolve
 from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import build_model
 
 MASK_RCNN = experiment_by_id("coco-mask_rcnn_r50")
 SOLOV2 = experiment_by_id("coco-solov2_r50-location_attention")
-YOLACT = experiment_by_id("coco-yolact_r101-location_attention")
-POLARMASK = experiment_by_id("coco-polarmask_r101-location_attention")
-KNET = experiment_by_id("coco-k_net_r101-knet")
-QUERYINST = experiment_by_id("coco-queryinst_r101-queryinst~queries.300")
-MASK2FORMER = experiment_by_id("coco-mask2former_r101-mask2former")
 FCIS = experiment_by_id("coco-fcis_r101-fcis")
 SMALL = {"rounds": 1, "input_size": (64, 64)}
 
@@ -110,45 +104,9 @@ def test_post_processing_has_stated_work(default, profile):
         assert entry["candidates"] == ranked.get(entry["system"], 100)  # the demo's proposals
 
 
-def test_as_many_candidates_as_stated_reach_matrix_nms(profile, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        solov2_inference, "matrix_nms", lambda masks, *rest: seen.append(masks) or matrix_nms.matrix_nms(masks, *rest)
-    )
-    model = model_of(profile, SOLOV2)
-    bench_speed.give_instances(model, torch.rand(3, 128, 128), detections=100)
-    with torch.inference_mode():
-        (found,) = model([torch.rand(3, 96, 96)])
-    (masks,) = seen
-    assert 450 <= len(masks) <= 500  # a neighbour in the grid may be the better one of its class
-    assert len(masks.unique(dim=0)) > 0.8 * 32  # the mask feature of the demo's SOLOv2 has 32 channels
-    sides = (found["boxes"][:, 2:] - found["boxes"][:, :2]).prod(1).sqrt() / 96
-    assert sides.min() < 0.1 and 0.3 < sides.max() < 0.7
-
-
 def test_what_cannot_be_given_instances_says_what_to_give_instead(profile):
     with pytest.raises(ValueError, match=r"FCISHead cannot be given instances.*--weights FILE and --image FILE"):
         bench_speed.run_speed([FCIS], profile, rounds=1)
-
-
-@pytest.mark.parametrize(
-    "experiment", [SOLOV2, YOLACT, POLARMASK, KNET, QUERYINST, MASK2FORMER], ids=lambda one: one.id
-)
-def test_given_instances_are_found_where_they_are(profile, experiment):
-    model = model_of(profile, experiment)
-    boxes = torch.tensor([[16.0, 16, 64, 80], [72, 24, 120, 112], [8, 96, 48, 124]])
-    with torch.inference_mode():
-        batch, _ = model.transform([torch.rand(3, 128, 128)])
-        predictions = model.head(model.pyramid(batch))
-        given = model.head.with_instances(predictions, batch, boxes)
-        for one, other in zip(predictions, given, strict=True):
-            if isinstance(one, torch.Tensor):
-                assert one.shape == other.shape
-        (found,) = model.head.detections(given, batch)
-    order = found["boxes"][:, 0].argsort()
-    torch.testing.assert_close(found["boxes"][order], boxes[[2, 0, 1]], atol=2.0, rtol=0)
-    x0, y0, x1, y1 = found["boxes"][0].round().int().tolist()
-    assert found["masks"][0, y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].all()
 
 
 def test_parts_are_heard_by_who_listens_and_the_inner_one_counts():

@@ -10,7 +10,7 @@ from torchvision.ops import box_iou
 
 from reprolib.evaluation.cost import count_parameters
 from reprolib.models.detections import DetectionRule
-from reprolib.models.one_stage.fcos_inference import select, spread_pairs
+from reprolib.models.one_stage.fcos_inference import select
 from reprolib.models.one_stage.fcos_losses import centreness_loss, class_loss, iou_loss, weighted
 from reprolib.models.one_stage.fcos_pyramid import FCOSPyramid
 from reprolib.models.one_stage.fcos_targets import (
@@ -141,9 +141,3 @@ def test_nms_is_within_a_class_and_boxes_outside_the_image_go():
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [70, 0, 80, 9], [0, 0, 1, 1]])
     found = chosen(classes, torch.ones(4), boxes)
     assert list(zip(found.rows.tolist(), found.labels.tolist(), strict=True)) == [(0, 1), (0, 2)]
-
-
-@pytest.mark.parametrize("count", [3, 7, 20, 50])
-def test_spread_pairs_are_different(count):
-    rows, labels = spread_pairs(count, cells=7, num_classes=3, device=CPU)
-    assert len(rows) == min(count, 21) == len(set(zip(rows.tolist(), labels.tolist(), strict=True)))

@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.given_instances import drawn_boxes
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.input_transform import Batch
 from reprolib.models.queries.assignment import Matched
-from reprolib.models.queries.query_inference import drawn_boxes
 from reprolib.models.systems.knet import model as knet
 from reprolib.models.systems.knet.knet_feature import KernelHead, LocalisationPyramid, group_features
 from reprolib.models.systems.knet.knet_head import KNetHead, Predictions, soft_masks

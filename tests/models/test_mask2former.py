@@ -8,12 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.given_instances import drawn_boxes
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.input_transform import Batch
 from reprolib.models.queries.mask_classification import MaskClassification, Predictions, classification_loss
 from reprolib.models.queries.point_criterion import PointCriterion, linear_dice_loss, points_of
 from reprolib.models.queries.point_sampling import sample_maps, uncertain_points
-from reprolib.models.queries.query_inference import drawn_boxes
 from reprolib.models.systems.mask2former import model as mask2former
 from reprolib.models.systems.mask2former.mask2former_decoder import MaskedDecoder, inside_masks
 from reprolib.params import Scale, Schedule
@@ -156,7 +156,7 @@ class Halves:
 
 
 def test_losses_of_a_set_are_those_of_a_loop():
-    head = MaskClassification(decoder=torch.nn.Identity(), criterion=Halves(), rule=None, queries=3)
+    head = MaskClassification(decoder=torch.nn.Identity(), criterion=Halves(), rule=None)
     torch.manual_seed(4)
     classes = [torch.randn(2, 3, 3, requires_grad=True) for _ in range(2)]
     masks = [torch.tensor([[0.0, 5, 9], [1, 2, 3]]).view(2, 3, 1, 1) + output for output in range(2)]
@@ -174,7 +174,7 @@ def test_losses_of_a_set_are_those_of_a_loop():
 
 
 def test_the_class_decides_where_masks_are_equal():
-    head = MaskClassification(decoder=torch.nn.Identity(), criterion=Halves(), rule=None, queries=2)
+    head = MaskClassification(decoder=torch.nn.Identity(), criterion=Halves(), rule=None)
     classes = torch.tensor([[[0.0, 0, 3], [0, 3, 0]]])
     targets = [{"labels": torch.tensor([1, 2]), "numbers": torch.tensor([0.0, 0.0])}]
     found = head.losses(Predictions([classes], [torch.zeros(1, 2, 1, 1)]), batch_of(), targets)

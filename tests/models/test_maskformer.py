@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.given_instances import drawn_boxes
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.input_transform import Batch
-from reprolib.models.queries.query_inference import drawn_boxes
 from reprolib.models.systems.maskformer import model as maskformer
 from reprolib.models.systems.maskformer.maskformer_decoder import QueryDecoder
 from reprolib.models.systems.maskformer.maskformer_pixel_decoder import EncodedPyramid

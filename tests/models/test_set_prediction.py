@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.given_instances import drawn_boxes
 from reprolib.models.detections import DetectionRule
 from reprolib.models.layers.transformer import (
     Attention,
@@ -30,7 +31,7 @@ from reprolib.models.queries.assignment import (
     squared_dice_cost,
 )
 from reprolib.models.queries.point_sampling import map_points, regular_grid
-from reprolib.models.queries.query_inference import best_pairs, drawn_boxes, mask_quality, query_detections
+from reprolib.models.queries.query_inference import best_pairs, mask_quality, query_detections
 from reprolib.models.systems.mask2former.deformable_attention import DeformableAttention
 
 # Assignment

@@ -18,12 +18,7 @@ from reprolib.params import Scale, Schedule
 
 
 class OneStageHead(Protocol):
-    """What a head is asked for. `predictions` are its own: what the learned layers give for a whole batch.
-
-    candidates: instances of an image that the post-processing ranks at most.
-    """
-
-    candidates: int
+    """What a head is asked for. `predictions` are its own: what the learned layers give for a whole batch."""
 
     def __call__(self, features: list[Tensor]) -> Any:
         """The pyramid's maps, each [B,C,h,w] -> predictions. All learned layers run in here.
@@ -39,12 +34,6 @@ class OneStageHead(Protocol):
 
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Every learned layer once, and the masks of so many detections."""
-
-    def with_instances(self, predictions: Any, batch: Batch, boxes: Tensor) -> Any:
-        """Predictions of the same shapes for a single image that hold instances in boxes [N,4] px of the batch.
-
-        To time the post-processing of networks whose random weights find nothing. Scores lie in 0.5..0.95.
-        """
 
 
 class OneStage(nn.Module):

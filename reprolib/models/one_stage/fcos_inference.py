@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
-from reprolib.models.detections import DetectionRule, class_nms, spread_scores
-
-T = TypeVar("T", bound=tuple)
+from reprolib.models.detections import DetectionRule, class_nms
 
 
 class Found(NamedTuple):
@@ -57,31 +55,3 @@ def select(
     row, label, boxes, score = row[some], label[some], boxes[some], score[some]
     kept = class_nms(boxes, score, label, rule.nms_threshold)[: rule.detections]
     return Found(row[kept], boxes[kept], label[kept] + 1, score[kept])
-
-
-def with_spread(predictions: T, count: int) -> tuple[T, Tensor]:
-    """Predictions of one image with so many instances, or as many as there are pairs, at pairs of location and class
-    that are spread evenly, and no others; and the locations [N] of these. The sides are a copy, to be written.
-
-    predictions: a named tuple with `classes` [B,L,K] and `centreness` [B,L], both logits, and `sides` [B,L,4].
-    """
-    cells, num_classes = predictions.classes.shape[1:]
-    rows, labels = spread_pairs(count, cells=cells, num_classes=num_classes, device=predictions.classes.device)
-    given = predictions._replace(
-        classes=torch.full_like(predictions.classes, -20),
-        centreness=torch.full_like(predictions.centreness, 20),
-        sides=predictions.sides.clone(),
-    )
-    numbers = torch.arange(len(rows), device=rows.device)
-    given.classes[0, rows, labels] = spread_scores(numbers).logit().to(given.classes)
-    return given, rows
-
-
-def spread_pairs(count: int, *, cells: int, num_classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Locations [N] and classes [N] from 0, N = count or all pairs that there are: spread evenly, each pair once."""
-    numbers = torch.arange(min(count, cells * num_classes), device=device)
-    if len(numbers) <= cells:
-        rows = torch.linspace(0, cells - 1, len(numbers), device=device).round().long()
-    else:
-        rows = numbers % cells
-    return rows, (numbers % cells + numbers // cells) % num_classes

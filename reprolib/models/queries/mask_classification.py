@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reprolib.models.detections import DetectionRule, spread_scores
+from reprolib.models.detections import DetectionRule
 from reprolib.models.input_transform import Batch
-from reprolib.models.mask_resize import STRIDE
 from reprolib.models.queries.assignment import hungarian
-from reprolib.models.queries.query_inference import drawn_boxes, mask_quality, query_detections
+from reprolib.models.queries.query_inference import mask_quality, query_detections
 
 NO_OBJECT = 0.1  # weight of queries without an instance in the classification loss
 
@@ -45,10 +44,9 @@ class MaskCriterion(Protocol):
 class MaskClassification(nn.Module):
     """The pixel decoder's maps -> instances, see `OneStageHead`. decoder: maps -> `Predictions`."""
 
-    def __init__(self, *, decoder: nn.Module, criterion: MaskCriterion, rule: DetectionRule, queries: int) -> None:
+    def __init__(self, *, decoder: nn.Module, criterion: MaskCriterion, rule: DetectionRule) -> None:
         super().__init__()
         self.decoder, self.criterion, self.rule = decoder, criterion, rule
-        self.candidates = queries
 
     def forward(self, features: list[Tensor]) -> Predictions:
         return self.decoder(features)
@@ -108,18 +106,6 @@ class MaskClassification(nn.Module):
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Every learned layer once; the masks of all queries are among them, however many are detections."""
         self(features)
-
-    def with_instances(self, predictions: Predictions, batch: Batch, boxes: Tensor) -> Predictions:
-        """One query for each box; see `OneStageHead`."""
-        classes, masks = predictions.classes[-1], predictions.masks[-1]
-        count = min(len(boxes), masks.shape[1])
-        numbers = torch.arange(count, device=boxes.device)
-        logits = torch.full_like(classes, -20)
-        logits[..., 0] = 0
-        logits[0, numbers, 1 + numbers % (classes.shape[-1] - 1)] = spread_scores(numbers).logit().to(logits)
-        drawn = torch.full_like(masks, -10)
-        drawn[0, :count] = drawn_boxes(boxes[:count] / STRIDE, tuple(masks.shape[-2:]))
-        return Predictions([logits], [drawn])
 
 
 def classification_loss(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from reprolib.models.detections import DetectionRule
@@ -56,13 +55,3 @@ def mask_quality(logits: Tensor, *, image_size: tuple[int, int]) -> Tensor:
     logits = logits[:, :height, :width].flatten(1)
     inside = (logits > 0).float()
     return (logits.sigmoid() * inside).sum(1) / inside.sum(1).clamp(min=1)
-
-
-def drawn_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """boxes [N,4] xyxy in pixels of maps of (height, width) -> [N,*size] logits: 10 in the pixels touched, else -10."""
-    low, high = boxes[:, :2].floor(), boxes[:, 2:].ceil()
-    across, down = (
-        (place >= low[:, axis, None]) & (place < high[:, axis, None])
-        for axis, place in enumerate(torch.arange(side, device=boxes.device) for side in size[::-1])
-    )
-    return torch.where(down[:, :, None] & across[:, None], 10.0, -10.0)

@@ -10,7 +10,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from reprolib.models.detections import DetectionRule
 from reprolib.models.input_transform import Batch, scale_boxes
-from reprolib.models.one_stage.fcos_inference import Found, select, with_spread
+from reprolib.models.one_stage.fcos_inference import Found, select
 from reprolib.models.one_stage.fcos_losses import centreness_loss, class_loss, weighted
 from reprolib.models.one_stage.fcos_targets import assign, centreness, from_sides, make_locations, to_sides
 from reprolib.models.one_stage.fcos_tower import LEVELS, Tower, class_conv, conv3x3, per_location
@@ -41,8 +41,7 @@ class CenterMaskHead(nn.Module):
         self, channels: int, *, num_classes: int, per_level: int, rule: DetectionRule, mask_branch: MaskBranch
     ) -> None:
         super().__init__()
-        self.per_level, self.candidates = per_level, LEVELS * per_level
-        self.rule, self.mask_branch = rule, mask_branch
+        self.per_level, self.rule, self.mask_branch = per_level, rule, mask_branch
         self.class_tower, self.box_tower = (Tower(channels, bias=True) for _ in range(2))
         self.classes = class_conv(channels, num_classes=num_classes)
         self.sides, self.centreness = (conv3x3(channels, width) for width in (4, 1))
@@ -111,13 +110,6 @@ class CenterMaskHead(nn.Module):
         """Every learned layer once, the mask branch's for so many detections."""
         maps = self(features).features
         self.mask_branch.dry_run(SizedMaps(maps, [(1, 1)] * len(maps[0])), detections=detections)
-
-    def with_instances(self, predictions: Predictions, batch: Batch, boxes: Tensor) -> Predictions:
-        """A location and class for each box; their masks are what the mask branch makes of the features."""
-        points = self._locations(predictions).points
-        given, rows = with_spread(predictions, len(boxes))
-        given.sides[0, rows] = to_sides(points[rows], boxes[: len(rows)]).to(given.sides)
-        return given
 
     def _locations(self, predictions: Predictions):
         sizes = [tuple(level.shape[-2:]) for level in predictions.features]

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reprolib.models.detections import DetectionRule, spread_scores
+from reprolib.models.detections import DetectionRule
 from reprolib.models.input_transform import Batch
 from reprolib.models.mask_resize import STRIDE, masks_in_batch
-from reprolib.models.queries.query_inference import drawn_boxes, query_detections
+from reprolib.models.queries.query_inference import query_detections
 from reprolib.models.systems.knet.knet_feature import KernelHead, LocalisationPyramid
 from reprolib.models.systems.knet.knet_losses import class_loss, mask_losses, match, semantic_loss
 from reprolib.models.systems.knet.knet_stage import KernelUpdate
@@ -53,7 +53,7 @@ class KNetHead(nn.Module):
         super().__init__()
         if match_on not in ("before", "current"):
             raise ValueError(f"match_on must be before or current, not {match_on!r}")
-        self.rule, self.candidates, self.match_on = rule, queries, match_on
+        self.rule, self.match_on = rule, match_on
         self.localisation = LocalisationPyramid(channels)
         self.first = KernelHead(channels, num_classes=num_classes, queries=queries)
         self.updates = nn.ModuleList(KernelUpdate(channels, num_classes=num_classes) for _ in range(STAGES))
@@ -104,12 +104,3 @@ class KNetHead(nn.Module):
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Every learned layer once; the masks of all kernels are among them, however many are detections."""
         self(features)
-
-    def with_instances(self, predictions: Predictions, batch: Batch, boxes: Tensor) -> Predictions:
-        """One kernel for each box; see `OneStageHead`."""
-        classes, masks = torch.full_like(predictions.classes[-1], -20), torch.full_like(predictions.masks[-1], -10)
-        count = min(len(boxes), self.candidates)
-        numbers = torch.arange(count, device=boxes.device)
-        classes[0, numbers, numbers % classes.shape[-1]] = spread_scores(numbers).logit().to(classes)
-        masks[0, :count] = drawn_boxes(boxes[:count] / STRIDE, tuple(masks.shape[-2:]))
-        return Predictions([classes], [masks], predictions.semantic)

@@ -34,6 +34,5 @@ def build(
             decoder=MaskedDecoder(channels, num_classes=num_classes, queries=queries),
             criterion=PointCriterion(points=points_of(scale)),
             rule=detection_rule(scale, own_threshold=0.0),
-            queries=queries,
         ),
     )

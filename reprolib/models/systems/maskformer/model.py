@@ -43,6 +43,5 @@ def build(
             decoder=QueryDecoder(channels, num_classes=num_classes, queries=queries, dropout=dropout),
             criterion=PixelCriterion(),
             rule=detection_rule(scale, own_threshold=0.0),
-            queries=queries,
         ),
     )

@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from reprolib.models.detections import DetectionRule
 from reprolib.models.input_transform import Batch, scale_boxes
 from reprolib.models.on_device import numbers_like
-from reprolib.models.one_stage.fcos_inference import select, with_spread
+from reprolib.models.one_stage.fcos_inference import select
 from reprolib.models.one_stage.fcos_losses import centreness_loss, class_loss, iou_loss, weighted
 from reprolib.models.one_stage.fcos_targets import Locations, assign, from_sides, make_locations, to_sides
 from reprolib.models.one_stage.fcos_tower import LEVELS, Tower, class_conv, conv3x3, per_location
 from reprolib.models.systems.polarmask.outlines import outlines
 from reprolib.models.systems.polarmask.polar_rays import (
     RAYS,
-    directions,
     polar_centreness,
     polar_iou_loss,
     polygons_of,
@@ -74,8 +73,8 @@ class PolarMaskHead(nn.Module):
             raise ValueError(f"polar_nms must be box or mask, not {box_of!r}")
         if not 3 <= rays <= 360 or 360 % rays:
             raise ValueError(f"rays must be a divisor of 360 and at least 3, not {rays}")
-        self.per_level, self.candidates = per_level, LEVELS * per_level
-        self.rule, self.bias, self.box_of, self.smaller = rule, bias, box_of, smaller
+        self.per_level, self.rule = per_level, rule
+        self.bias, self.box_of, self.smaller = bias, box_of, smaller
         self.class_tower, self.box_tower, self.ray_tower = (Tower(channels, bias=False) for _ in range(3))
         self.classes = class_conv(channels, num_classes=num_classes)
         self.centreness, self.sides, self.rays = (conv3x3(channels, width) for width in (1, 4, rays))
@@ -167,15 +166,3 @@ class PolarMaskHead(nn.Module):
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Every learned layer once; masks cost none of them anything, however many there are."""
         self(features)
-
-    def with_instances(self, predictions: Predictions, batch: Batch, boxes: Tensor) -> Predictions:
-        """A location and class for each box; the location moves to its centre and has rays to its border."""
-        given, rows = with_spread(predictions, len(boxes))
-        given = given._replace(rays=predictions.rays.clone(), points=predictions.points.clone())
-        boxes = boxes[: len(rows)].to(given.points)
-        half = (boxes[:, 2:] - boxes[:, :2]) / 2
-        given.points[rows] = boxes[:, :2] + half
-        given.sides[0, rows] = half.repeat(1, 2)
-        across = directions(given.rays.shape[-1], like=half).abs().clamp(min=1e-6)
-        given.rays[0, rows] = (half[:, None] / across).amin(2)
-        return given

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_convert, clip_boxes_to_image
 
-from reprolib.models.detections import DetectionRule, spread_scores
+from reprolib.models.detections import DetectionRule
 from reprolib.models.input_transform import Batch, scale_boxes
 from reprolib.models.queries.assignment import Matched
 from reprolib.models.queries.query_inference import best_pairs
@@ -53,7 +53,7 @@ class QueryInstHead(nn.Module):
         smallest: float = 32.0,
     ) -> None:
         super().__init__()
-        self.rule, self.candidates = rule, queries
+        self.rule = rule
         self.boxes = nn.Parameter(torch.tensor([0.5, 0.5, 1.0, 1.0]).repeat(queries, 1))
         self.queries = nn.Parameter(torch.randn(queries, channels))
         self.stages = nn.ModuleList(QueryStage(channels, num_classes=num_classes) for _ in range(STAGES))
@@ -149,13 +149,3 @@ class QueryInstHead(nn.Module):
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Every layer of inference once; the masks of all queries are among them, however many are detections."""
         self(features, pool=lambda pooler, boxes: pooler.placeholder(features, boxes.shape[:2].numel()))
-
-    def with_instances(self, predictions: Predictions, batch: Batch, boxes: Tensor) -> Predictions:
-        """One query for each box, their masks the whole boxes; see `OneStageHead`."""
-        count = min(len(boxes), self.candidates)
-        numbers = torch.arange(count, device=boxes.device)
-        logits, moved = torch.full_like(predictions.logits[-1], -20), predictions.boxes[-1].clone()
-        logits[0, numbers, numbers % logits.shape[-1]] = spread_scores(numbers).logit().to(logits)
-        moved[0, :count] = boxes[:count].to(moved)
-        masks = torch.full_like(predictions.masks, 10)
-        return predictions._replace(logits=[logits], boxes=[moved], masks=masks)

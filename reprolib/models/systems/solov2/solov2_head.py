@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reprolib.models.detections import DetectionRule, detection_rule, spread_scores
+from reprolib.models.detections import DetectionRule, detection_rule
 from reprolib.models.input_transform import Batch
-from reprolib.models.mask_resize import STRIDE as MASK_STRIDE
 from reprolib.models.on_device import rows_where
 from reprolib.models.systems.solov2.matrix_nms import points_nms
-from reprolib.models.systems.solov2.solov2_inference import BEFORE_NMS, LEAST_DECAYED, image_detections
+from reprolib.models.systems.solov2.solov2_inference import LEAST_DECAYED, image_detections
 from reprolib.models.systems.solov2.solov2_levels import Level, find_form, level_maps, levels_of
 from reprolib.models.systems.solov2.solov2_losses import Criterion, solov2_losses
 from reprolib.models.systems.solov2.solov2_targets import (
@@ -77,7 +76,6 @@ class SOLOv2Head(nn.Module):
     `Criterion`.
     """
 
-    candidates = BEFORE_NMS
     mask_threshold, least_decayed = 0.5, LEAST_DECAYED  # see `image_detections`
 
     def __init__(
@@ -148,37 +146,6 @@ class SOLOv2Head(nn.Module):
         predictions = self(features)
         kernels = predictions.kernels[0].flatten(2)[0].T[:1].expand(detections, -1)
         dynamic_masks(kernels, predictions.mask_feature[0])
-
-    def with_instances(self, predictions: Predictions, batch: Batch, boxes: Tensor) -> Predictions:
-        """One cell of the grids for each box, the smaller ones' on the finer grids; see `OneStageHead`.
-
-        There are as many different masks as channels of the mask feature; neighbours share the rest.
-        """
-        grids = [level.grid for level in self.levels]
-        cells, (length, height, width) = sum(grid**2 for grid in grids), predictions.mask_feature.shape[1:]
-        count = min(len(boxes), cells)
-        boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).prod(1).argsort()]
-        boxes = boxes[torch.linspace(0, len(boxes) - 1, min(count, length)).round().long()] / MASK_STRIDE
-        across, down = (
-            (place >= boxes[:, axis, None]) & (place < boxes[:, axis + 2, None])
-            for axis, place in enumerate(torch.arange(side, device=boxes.device) + 0.5 for side in (width, height))
-        )
-        feature = torch.full_like(predictions.mask_feature, -1)
-        feature[:, : len(boxes)].masked_fill_(down[:, :, None] & across[:, None], 1)
-        place = torch.linspace(0, cells - 1, count).round().long()
-        shown = torch.arange(count) * len(boxes) // count
-        categories, kernels = (
-            torch.full((cells, maps[0].shape[1]), value, device=boxes.device)
-            for maps, value in ((predictions.categories, -10.0), (predictions.kernels, 0.0))
-        )
-        categories[place, shown % categories.shape[1]] = spread_scores(shown).logit().to(boxes)
-        kernels[place, shown] = 10.0
-        return Predictions(self._by_level(categories), self._by_level(kernels), feature)
-
-    def _by_level(self, cells: Tensor) -> list[Tensor]:
-        """[cells,C] -> per level [1,C,S,S]."""
-        parts = cells.split([level.grid**2 for level in self.levels])
-        return [part.T.unflatten(1, (level.grid,) * 2)[None] for part, level in zip(parts, self.levels, strict=True)]
 
 
 def solov2_head(

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
-from reprolib.models.detections import DetectionRule, class_nms, spread_scores
+from reprolib.models.detections import DetectionRule, class_nms
 from reprolib.models.feature_pyramid import xavier_conv
 from reprolib.models.input_transform import Batch, scale_boxes
 from reprolib.models.mask_resize import rescale_masks
-from reprolib.models.systems.yolact.fast_nms import MOST, Kept, fast_nms
+from reprolib.models.systems.yolact.fast_nms import Kept, fast_nms
 from reprolib.models.systems.yolact.yolact_anchors import RATIOS, make_anchors, match
 from reprolib.models.systems.yolact.yolact_losses import (
     BOX_WEIGHT,
@@ -82,8 +82,6 @@ class YOLACTHead(nn.Module):
     MMDetection's: square anchors, no background learnt in images without positives, masks beyond 100 stood for,
     no score threshold but that of an anchor's best class. nms: `fast` or `standard`.
     """
-
-    candidates = MOST
 
     def __init__(
         self,
@@ -176,19 +174,6 @@ class YOLACTHead(nn.Module):
         """Every layer of inference once, and the masks of so many detections."""
         predictions = self(features)
         predictions.coefficients[0, :1].expand(detections, -1) @ predictions.prototypes[0].flatten(1)
-
-    def with_instances(self, predictions: Predictions, batch: Batch, boxes: Tensor) -> Predictions:
-        """One anchor for each box, their masks the whole boxes; see `OneStageHead`."""
-        anchors, logits = self._anchors(predictions, batch), torch.full_like(predictions.logits, -20)
-        logits[..., 0] = 0
-        count = min(len(boxes), len(anchors))
-        rows, numbers = torch.linspace(0, len(anchors) - 1, count).round().long(), torch.arange(count)
-        logits[0, rows, 1 + numbers % (logits.shape[-1] - 1)] = spread_scores(numbers).logit().to(logits)
-        deltas, coefficients = torch.zeros_like(predictions.deltas), torch.zeros_like(predictions.coefficients)
-        deltas[0, rows] = CODER.encode(boxes[:count], anchors[rows])
-        coefficients[0, rows, 0] = 1
-        prototypes = torch.full_like(predictions.prototypes, 10)
-        return Predictions(logits, deltas, coefficients, prototypes, None, predictions.map_sizes)
 
     def _kept(self, boxes: Tensor, scores: Tensor) -> Kept:
         if self.nms == "fast":
