@@ -1,6 +1,6 @@
 """How often the host waits for the device in a training step and in inference, by source line.
 
-On a CPU it is what a GPU would wait for (`reprolib.engine.waits`); on a GPU what torch's synchronisation check reports.
+On a CPU it is what a GPU would wait for (`benchmarks.host_waits`); on a GPU what torch's synchronisation check reports.
 The loop around the step waits when it logs or saves, not in a step: see `reprolib.engine.progress.LossWindow`.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from reprolib.engine.waits import count_waits, cuda_waits
+from benchmarks.host_waits import count_waits, cuda_waits
 
 Rows = list[tuple[int, str, str]]  # times, place, cause
 

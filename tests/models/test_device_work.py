@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torchvision.models.detection import _utils
 from torchvision.ops import batched_nms, generalized_box_iou_loss
 
-from reprolib.engine.waits import count_waits
+from benchmarks.host_waits import count_waits
 from reprolib.models.detections import class_nms
 from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import visible_share
 from reprolib.models.two_stage.box_coder import BoxCoder

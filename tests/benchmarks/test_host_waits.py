@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import nms
 
-from reprolib.engine.waits import count_waits
+from benchmarks.host_waits import count_waits
 from reprolib.models.on_device import numbers_like
 from reprolib.models.two_stage.samples import draw
 

@@ -1,9 +1,10 @@
-"""Where the host waits for the device: counted by the line of the suite that asks for it, on a machine without a GPU.
+"""Where the host waits for the device: counted by source line of the package, also on a machine without a GPU.
 
-A GPU is given work faster than it does it, until the host asks for a value: then the queue runs empty. `count_waits`
-lets tensors say that they are on a CUDA device while they are computed on the CPU, so the code takes its ways for GPUs,
-and counts what CUDA would wait for (`reprolib.engine.wait_causes`). Tensors that code makes without naming a device are
-the host's, and reading them is free. On a real GPU `cuda_waits` counts what the driver's own check reports.
+A host gives a GPU work faster than the GPU does it, until the host asks for a value: then the queue runs empty.
+`count_waits` lets tensors say that they are on a CUDA device while they are computed on the CPU. The code then takes
+its paths for GPUs, and what CUDA would wait for is counted (`benchmarks.wait_causes`). Tensors that are made without
+naming a device are the host's, and reading them is free. On a real GPU `cuda_waits` counts what torch's own
+synchronisation check reports.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from reprolib.engine.wait_causes import COPIED, READ, index_copies, operator_waits
+import reprolib
+from benchmarks.wait_causes import COPIED, READ, index_copies, operator_waits
 
-PACKAGE = Path(__file__).resolve().parent.parent
-# Not the lines to blame: this module's, and those that wait on behalf of others.
-PASSED = {str(PACKAGE / name) for name in ("engine/waits.py", "engine/wait_causes.py", "models/on_device.py")}
+PACKAGE = Path(reprolib.__file__).resolve().parent
+PASSED = {str(PACKAGE / "models/on_device.py")}  # it waits on behalf of its callers, whose lines are counted
 DEVICE, HOST = torch.device("cuda", 0), torch.device("cpu")
 MAKERS = (torch.tensor, torch.as_tensor, Tensor.new_tensor)
 READERS = (Tensor.cpu, Tensor.numpy, Tensor.tolist)
 
 
 class Wait(NamedTuple):
-    """Why the host waits, and the innermost line of the suite that lets it."""
+    """Why the host waits, and the innermost line of the package that makes it wait."""
 
     place: str  # for example "models/samples.py:41 draw"
     cause: str
@@ -45,7 +46,7 @@ def count_waits() -> Iterator[Counter[Wait]]:
     """Within, what CUDA would wait for is counted, the backward pass included; computed on the CPU.
 
     Tensors that exist already count as the device's. Not seen: what an operator's kernel does inside beyond the known
-    causes, and code that the suite runs outside of torch.
+    causes, and code that the package runs outside of torch.
     """
     seen: Counter[Wait] = Counter()
     host = WeakIdKeyDictionary()  # tensors on the host; all others are the device's
@@ -180,7 +181,7 @@ def _tensors(values: object) -> list[Tensor]:
 
 
 def _place() -> str:
-    """The innermost frame of the suite: path in the package, line and function."""
+    """The innermost frame of the package: path in it, line and function."""
     frame = sys._getframe()
     while frame is not None:
         name = frame.f_code.co_filename
