@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from reprolib.evaluation.cost import on_meta
-from reprolib.models.parts import PARTS
 from reprolib.models.systems.solov2 import model as solov2
 from reprolib.papers.location_attention import model as location_attention
 from reprolib.papers.location_attention.diagram import network_diagram
@@ -15,11 +14,9 @@ from reprolib.papers.location_attention.inside import (
     block_shapes,
     contests,
     grids,
-    latency,
 )
 from reprolib.papers.location_attention.switches import COMPONENTS
-from reprolib.papers.location_attention.tables import TABLE_1
-from reprolib.params import Scale, Schedule, load_profile
+from reprolib.params import Scale, Schedule
 
 PUBLISHED = {"num_classes": 80, "backbone": "resnet50", "scale": Scale(pretrained=False), "schedule": Schedule()}
 THIN = Scale(
@@ -163,19 +160,6 @@ def test_contests_say_why(image):
         assert (first["AML"], second["AML"], first["last"], second["last"]) == ("✓", "", "", "✓")
     alone = {key: value[2:] for key, value in target().items()}
     assert contests(model, image, alone) == []
-
-
-def test_every_part_of_the_time_is_measured():
-    found = latency({"all": TABLE_1[8], "SOLOv2": TABLE_1[1]}, load_profile("demo"), rounds=1)
-    assert [(name, entry["experiment"]) for name, entry in found.items()] == [
-        ("all", TABLE_1[8].id),
-        ("SOLOv2", TABLE_1[1].id),
-    ]
-    for entry in found.values():
-        assert tuple(entry["parts"]) == PARTS and all(
-            0 < milliseconds < 5000 for milliseconds in entry["parts"].values()
-        )
-    assert found["all"]["ratio"] == 1
 
 
 def test_models_stay_in_evaluation_and_untouched(image):

@@ -1,18 +1,15 @@
-"""What location attention computes inside: shapes block by block, attention on an image, which cell learns which
-object, and where the time goes. For the paper's notebook."""
+"""What location attention computes inside: shapes block by block, attention on an image, and which cell learns which
+object. For the paper's notebook."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.speed import run_speed
-from reprolib.experiment import Experiment
 from reprolib.models.drawing.shapes import block_rows, shapes_seen
 from reprolib.models.input_transform import Batch
 from reprolib.models.one_stage.detector import OneStage
@@ -24,7 +21,6 @@ from reprolib.papers.location_attention.minimum_loss import assignment, matching
 from reprolib.papers.location_attention.position_attention import PositionAttention
 from reprolib.papers.location_attention.switches import Switches
 from reprolib.papers.location_attention.two_way_pyramid import TwoWayPyramid
-from reprolib.params import Profile
 
 
 def blocks(model: OneStage) -> dict[str, nn.Module]:
@@ -166,19 +162,6 @@ def contests(model: OneStage, image: Tensor, target: dict) -> list[dict[str, obj
                 }
             )
     return rows
-
-
-def latency(
-    experiments: Mapping[str, Experiment], profile: Profile, *, rounds: int = 10, device: str = "cpu"
-) -> dict[str, dict]:
-    """What `python -m benchmarks --speed` finds for experiments, by the names given: all in turns in one run.
-
-    Weights are random and instances given, so that a system's own results do not make it slow or fast. Ratios are to
-    the first.
-    """
-    result = run_speed(list(experiments.values()), profile, rounds=rounds, device=device)
-    found = {entry["experiment"]: entry for entry in result["systems"]}
-    return {name: found[one.id] for name, one in experiments.items()}
 
 
 def _batch(model: OneStage, image: Tensor) -> Batch:
