@@ -25,7 +25,8 @@ from benchmarks.against_torchvision import hardware
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.engine.devices import synchronise, to_device, use_cpu_threads
-from reprolib.engine.train import TrainingSummary, train
+from reprolib.engine.run_meter import TrainingSummary
+from reprolib.engine.train import train
 from reprolib.models.parts import BACKBONE, BACKWARD, HEAD, INPUT, LOADER, LOSSES, NECK, OPTIMISER, listening
 from reprolib.params import Run
 from reprolib.pipeline.runs.build import build_model

@@ -1,7 +1,7 @@
 """How often the host waits for the device in a training step and in inference, by source line.
 
 On a CPU it is what a GPU would wait for (`benchmarks.host_waits`); on a GPU what torch's synchronisation check reports.
-The loop around the step waits when it logs or saves, not in a step: see `reprolib.engine.progress.LossWindow`.
+The loop around the step waits when it logs or saves, not in a step: see `reprolib.engine.loss_window.LossWindow`.
 """
 
 from __future__ import annotations

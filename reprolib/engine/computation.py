@@ -8,7 +8,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from reprolib.params import Schedule
+
 SHAPES = 64  # compiled forms of one function: so many input shapes of so many modules before torch gives up silently
+
+
+def set_computation(model: nn.Module, schedule: Schedule) -> None:
+    """Do what the schedule's `channels_last` and `compile` ask for; raises ValueError as `static_parts` does."""
+    if schedule.channels_last:
+        use_channels_last(model)
+    if schedule.compile:
+        compile_static_parts(model)
 
 
 def use_channels_last(model: nn.Module) -> None:

@@ -95,7 +95,7 @@ def predict(
                     printed = now
     finally:
         model.train(was_training)
-    clocks = processes.everyone((timed, first))
+    clocks = processes.gather((timed, first))
     includes = INCLUDES if count == 1 else f"{INCLUDES}; mean of {count} processes"
     if not any(images for (images, _), _ in clocks):
         clocks, includes = (
@@ -103,7 +103,7 @@ def predict(
             includes.replace("excluded", "included: there is no other"),
         )
     images_timed, seconds = (sum(values) for values in zip(*(timed for timed, _ in clocks), strict=True))
-    return _in_order(processes.to_first(found)), {
+    return _in_order(processes.gather_in_first(found)), {
         "images_per_second": images_timed / seconds if seconds else 0.0,
         "seconds": seconds,
         "images": images_timed,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from reprolib.params import Schedule
@@ -33,14 +35,13 @@ def parameter_groups(model: nn.Module, schedule: Schedule) -> list[dict]:
                 groups.setdefault((isinstance(module, APART), factor), []).append(parameter)
     decay = {False: schedule.weight_decay, True: schedule.norm_weight_decay}
     order = sorted(groups, key=lambda key: (key[0], -key[1]))
-    found = [{"params": groups[key], "weight_decay": decay[key[0]], "factor": key[1]} for key in order]
-    if not found:
+    if not order:
         raise ValueError("the model has no parameter with requires_grad; nothing can be trained")
-    return found
+    return [{"params": groups[key], "weight_decay": decay[key[0]], "factor": key[1]} for key in order]
 
 
 def build_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW, by `schedule.optimizer`; the rate is set anew before each step by the loop.
+    """SGD with momentum or AdamW, by `schedule.optimizer`; `set_learning_rate` sets the rate before each step.
 
     Raises ValueError for another name.
     """
@@ -51,3 +52,29 @@ def build_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimiz
     if schedule.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
     raise ValueError(f"schedule: unknown optimizer {schedule.optimizer!r}; use sgd or adamw in params.yaml")
+
+
+def trained_parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """All parameters that the optimiser steps, group after group."""
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give each group its `factor` times the rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["factor"] * rate
+
+
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """The norm of all gradients together, a scalar; parameters without a gradient are left out."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def step(
+    optimiser: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], *, norm: Tensor, clip_norm: float
+) -> None:
+    """Clip the gradients, whose norm is `norm`, to `clip_norm` (0: not at all), update the weights, drop gradients."""
+    if clip_norm:
+        torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)

@@ -1,6 +1,6 @@
-"""One run over several processes that torchrun started: which one this is, and what they tell each other.
+"""A run over several processes that torchrun started: the rank of this process, and values sent between them.
 
-In a process that torchrun did not start, every function here is that of the only process, and costs nothing.
+In a process that torchrun did not start, every function treats it as the only process and costs nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch.distributed as dist
 
 from reprolib.engine.devices import pick_device
 
-# A process waits so long for another one, which may be preparing a data set. One that dies is noticed at once: torchrun
-# then ends the others.
-PATIENCE = timedelta(hours=2)
+# How long a process waits for another, which may be preparing a data set. When a process dies, torchrun ends the others
+# at once.
+TIMEOUT = timedelta(hours=2)
 Value = TypeVar("Value")
 
 
@@ -43,10 +43,10 @@ def under_torchrun() -> bool:
 
 
 @contextlib.contextmanager
-def joined(device: str | None = None) -> Iterator[str]:
-    """Within, torchrun's processes know each other, and only the first one prints; gives the device of this process.
+def process_group(device: str | None = None) -> Iterator[str]:
+    """Within, torchrun's processes are connected, and only the first prints; gives the device of this process.
 
-    device: as `pick_device` returns it, by default what that picks. "cuda" is the GPU of this process' number on its
+    device: as `pick_device` returns it, which is the default. "cuda" is the GPU of this process' number on its
     machine. Raises ValueError for another GPU than that, or where there is none.
     """
     if not under_torchrun() or int(os.environ["WORLD_SIZE"]) == 1 or dist.is_initialized():
@@ -54,7 +54,7 @@ def joined(device: str | None = None) -> Iterator[str]:
         return
     local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if local < gpus:
-        torch.cuda.set_device(local)  # before anything touches a GPU: each process would leave its trace on the first
+        torch.cuda.set_device(local)  # before anything uses a GPU: else each process takes memory on the first GPU
     device = device or pick_device()
     if device.startswith("cuda:"):
         raise ValueError(f"each of several processes takes its own GPU: say cuda, not {device}")
@@ -63,59 +63,59 @@ def joined(device: str | None = None) -> Iterator[str]:
             f"{os.environ['LOCAL_WORLD_SIZE']} processes on this machine, but {gpus} GPUs are visible; start one"
             " process per GPU, or choose the device cpu"
         )
-    # What is no tensor of a GPU goes through gloo.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
-    with contextlib.ExitStack() as quiet:
+    # gloo sends all that is not a tensor on a GPU.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
+    with contextlib.ExitStack() as stack:
         if rank():
-            nowhere = quiet.enter_context(Path(os.devnull).open("w"))
-            quiet.enter_context(contextlib.redirect_stdout(nowhere))
+            devnull = stack.enter_context(Path(os.devnull).open("w"))
+            stack.enter_context(contextlib.redirect_stdout(devnull))
         yield device
-    dist.destroy_process_group()  # not after an error: others may wait in it, and torchrun ends them
+    dist.destroy_process_group()  # not after an error: others may wait for it, and torchrun ends them
 
 
-def everyone(value: Value) -> list[Value]:
-    """The value of every process, by rank; all of them have to ask."""
+def gather(value: Value) -> list[Value]:
+    """The values of all processes, by rank. All processes have to call."""
     if count() == 1:
         return [value]
-    found: list[Value] = [None] * count()
-    dist.all_gather_object(found, value)
-    return found
+    values: list[Value] = [None] * count()
+    dist.all_gather_object(values, value)
+    return values
 
 
-def to_first(value: Value) -> list[Value]:
-    """In the first process the value of every process, by rank; in the others nothing. All of them have to call."""
+def gather_in_first(value: Value) -> list[Value]:
+    """In the first process the values of all processes, by rank; in the others []. All processes have to call."""
     if count() == 1:
         return [value]
-    found: list[Value] = [None] * count() if rank() == 0 else []
-    dist.gather_object(value, found if rank() == 0 else None)
-    return found
+    values: list[Value] = [None] * count() if rank() == 0 else []
+    dist.gather_object(value, values if rank() == 0 else None)
+    return values
 
 
 def from_first(make: Callable[[], Value]) -> Value:
-    """What `make` gives in the first process, which alone calls it; all of them have to ask.
+    """What `make` returns in the first process, the only one that calls it. All processes have to call this function.
 
-    Raises there what `make` raises, and OtherProcessError in the others.
+    An error of `make` is raised in the first process, and as OtherProcessError in the others.
     """
     if count() == 1:
         return make()
-    box: list[tuple[Value | None, str]] = [(None, "")]
+    message: list[tuple[Value | None, str]] = [(None, "")]
     if rank() == 0:
         try:
-            box = [(make(), "")]
+            message = [(make(), "")]
         except Exception as error:
             dist.broadcast_object_list([(None, f"{type(error).__name__}: {error}")])
             raise
-    dist.broadcast_object_list(box)
-    value, trouble = box[0]
+    dist.broadcast_object_list(message)
+    value, trouble = message[0]
     if trouble:
         raise OtherProcessError(trouble)
     return value
 
 
 def after_first(make: Callable[[], Value]) -> Value:
-    """What `make` gives; the other processes call it when the first one has, which may have built what it reads."""
+    """What `make` returns. The first process calls it before the others do, who may read what it has written."""
     if count() == 1:
         return make()
-    own: list[Value] = []
-    from_first(lambda: own.append(make()))
-    return own[0] if own else make()
+    made: list[Value] = []
+    from_first(lambda: made.append(make()))
+    return made[0] if made else make()

@@ -20,7 +20,7 @@ import torch
 from toy_run import SCHEDULE, ToyData, ToyDetector, toy_model
 
 from reprolib.engine.inference import predict
-from reprolib.engine.processes import joined, rank
+from reprolib.engine.processes import process_group, rank
 from reprolib.engine.seeds import seed_everything
 from reprolib.engine.train import train
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
@@ -69,7 +69,7 @@ def side_by_side(count: int, task: Callable[[], None]) -> None:
                         "LOCAL_WORLD_SIZE": str(count),
                     }  # fmt: skip
                 torch.set_num_threads(1)
-                with joined("cpu"):
+                with process_group("cpu"):
                     task()
                 status = 0
             except Exception:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from reprolib.data.loader import batches
-from reprolib.engine.sharing import share
+from reprolib.engine.sharing import divide_step
 from reprolib.params import Schedule
 
 SCRIPT = Path(__file__).with_name("process_run.py")
@@ -106,7 +106,7 @@ def test_evaluation_gathers_every_image_once_in_order(done):
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_processes_share_the_images_of_each_step(toy, count, accumulate):
     schedule = Schedule(batch_size=8, accumulate=accumulate)
-    parts, images = share(schedule, count=count)
+    parts, images = divide_step(schedule, processes=count)
     assert parts * images * count == 8
     whole = batches(toy.ToyData(), batch_size=8, seed=1)
     streams = [batches(toy.ToyData(), batch_size=images, seed=1, shard=(rank, count)) for rank in range(count)]
@@ -128,8 +128,8 @@ def test_a_shard_goes_on_where_another_number_of_processes_stopped(toy):
 
 def test_unequal_shares_are_refused():
     schedule = Schedule(batch_size=16, accumulate=2)
-    assert share(schedule, count=8) == (1, 2)
+    assert divide_step(schedule, processes=8) == (1, 2)
     with pytest.raises(ValueError, match=r"3 processes cannot share batch_size 16 .* in 6 equal batches"):
-        share(schedule, count=3)
+        divide_step(schedule, processes=3)
     with pytest.raises(ValueError, match="32 processes cannot share batch_size 16"):
-        share(dataclasses.replace(schedule, accumulate=1), count=32)
+        divide_step(dataclasses.replace(schedule, accumulate=1), processes=32)

@@ -13,7 +13,8 @@ from torch import nn
 from reprolib.data.loader import batches
 from reprolib.engine import progress
 from reprolib.engine.devices import to_device
-from reprolib.engine.progress import LossWindow, NonFiniteLossError, format_line
+from reprolib.engine.loss_window import LossWindow, NonFiniteLossError
+from reprolib.engine.progress import format_line
 from reprolib.engine.train import train
 
 

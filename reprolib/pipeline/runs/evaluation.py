@@ -12,7 +12,7 @@ from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.engine.devices import use_cpu_threads
 from reprolib.engine.inference import predict
-from reprolib.engine.processes import after_first, from_first, joined
+from reprolib.engine.processes import after_first, from_first, process_group
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.evaluation.matches import matches_path, write_matches
 from reprolib.evaluation.oracle_prompts import evaluate_oracle, missed_boxes
@@ -44,7 +44,7 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
     if processes > 1:
         launch("evaluate", run, processes=processes, device=device)
         return read_record(paths["record"])
-    with joined(device) as mine:
+    with process_group(device) as mine:
         return _evaluated(run, fingerprint=fingerprint, data_fingerprint=data_fingerprint, device=mine)
 
 

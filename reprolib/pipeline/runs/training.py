@@ -8,7 +8,7 @@ import json
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.engine.devices import use_cpu_threads
-from reprolib.engine.processes import after_first, joined, rank
+from reprolib.engine.processes import after_first, process_group, rank
 from reprolib.engine.train import train
 from reprolib.files import write_atomic, write_json
 from reprolib.params import Run
@@ -35,7 +35,7 @@ def train_run(run: Run, *, fingerprint: str, device: str | None = None) -> dict[
                 " what params.yaml does not say in one process"
             )
         return summary
-    with joined(device) as mine:
+    with process_group(device) as mine:
         split = after_first(lambda: prepare(run.dataset, run.dataset_options)).splits["train"]
         dataset = CocoInstances(
             split.images, split.annotations, train=True, flip=run.schedule.flip, semantic=split.semantic
