@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reprolib.files import write_atomic
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers; their yellow is left out for want of contrast.
@@ -85,6 +86,12 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def draw_line(axes: Axes, xs: Sequence[float], ys: Sequence[float], index: int, label: str) -> None:
+    """A line of a series; index: its place among the series, which gives its colour and dashes."""
+    dashes = ("-", "--", "-.", ":")[index // len(COLOURS) % 4]
+    axes.plot(xs, ys, color=COLOURS[index % len(COLOURS)], linestyle=dashes, linewidth=1.4, label=label)
 
 
 def note_height(note: str, width: float) -> float:

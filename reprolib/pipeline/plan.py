@@ -32,7 +32,13 @@ EVALUATORS = ("pycocotools", "hotcoco")
 TABLE_ENTRIES = ("reprolib.tables.render",)
 PAPER_ENTRIES = (
     "reprolib.tables.render",
-    *(f"reprolib.figures.{name}" for name in ("figures", "explain", "feature_maps", "network", "qualitative")),
+    *(
+        f"reprolib.figures.{name}"
+        for name in (
+            *("ablation_gains", "detection_errors", "explain", "feature_maps", "latency"),
+            *("network", "precision_recall", "predictions", "training_curves"),
+        )
+    ),
 )
 AUDIT_ENTRIES = ("reprolib.audit.figure", "reprolib.audit.text")
 REPORT_ENTRIES = ("reprolib.site.index", "reprolib.site.build", "reprolib.site.content")

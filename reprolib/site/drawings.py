@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reprolib.figures.figures import what_differs
+from reprolib.figures.ablation_gains import what_differs
 from reprolib.figures.pictures import NothingToDraw
 from reprolib.site.svg import CLASS, GRID, INK, MARKERS, MUTED, SERIES, Drawing, drawn, finish, new_figure
 from reprolib.tables.joined import JoinedRow

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reprolib.figures import explain, figures
+from reprolib.figures import ablation_gains, explain, latency
 from reprolib.figures.explain import Curves, curves, dots, sorted_values, weight_maps
 from reprolib.figures.pictures import NothingToDraw, draw_or_say, finish, new_figure
+from reprolib.figures.precision_recall import precision_recall_curves
+from reprolib.figures.predictions import draw_instances, predictions_grid
+from reprolib.figures.training_curves import loss_terms, training_curves
 from reprolib.papers import catalog
 from reprolib.tables.render import read_table
 
@@ -26,14 +29,14 @@ def pixels(picture) -> np.ndarray:
 
 def test_gains_with_and_without_runs(root, record, tmp_path):
     rows, _, _ = read_table("iemask_rcnn-3", "demo", params=root / "params.yaml")
-    empty = figures.ablation_gains(rows, title="title", note="note")
+    empty = ablation_gains.ablation_gains(rows, title="title", note="note")
     for seed in range(2):
         record(ABLATION.rows[0].experiment, {"segm/AP": 30.0 + seed}, seed=seed, write=True)
         record(ABLATION.rows[1].experiment, {"segm/AP": 33.0 + 2 * seed}, seed=seed, write=True)
     rows, _, _ = read_table("iemask_rcnn-3", "demo", params=root / "params.yaml")
-    picture = figures.ablation_gains(rows, title="title", note="note").save(tmp_path / "deep" / "gains.png")
+    picture = ablation_gains.ablation_gains(rows, title="title", note="note").save(tmp_path / "deep" / "gains.png")
     assert (tmp_path / "deep" / "gains.png").read_bytes() == picture.png
-    assert picture.png == figures.ablation_gains(rows, title="title", note="note").png
+    assert picture.png == ablation_gains.ablation_gains(rows, title="title", note="note").png
     assert picture.png != empty.png
     assert b"matplotlib" not in picture.png.lower(), "the version would change the bytes"
 
@@ -50,9 +53,9 @@ def test_gains_over_another_row(root, record, monkeypatch):
         drawn.append(([label.get_text() for label in figure.axes[0].get_yticklabels()], texts))
         return finish(figure, title=title, note=note)
 
-    monkeypatch.setattr(figures, "finish", look)
+    monkeypatch.setattr(ablation_gains, "finish", look)
     rows, _, _ = read_table("seanet-2", "demo", params=root / "params.yaml")
-    assert figures.ablation_gains(rows, over=[7]).png
+    assert ablation_gains.ablation_gains(rows, over=[7]).png
     ((names, (reported, over_1, over_7)),) = drawn
     assert names[0] == "2  FCBoxHead+B-IoU" and names[5] == "7  Mask R-CNN + fusion"
     assert reported == ["+0.20", "+0.40", "+0.50", "+1.00", "+1.20", "not printed", "not printed"]
@@ -63,24 +66,24 @@ def test_gains_over_another_row(root, record, monkeypatch):
 def test_tables_without_ablation_have_no_gains(root):
     rows, _, _ = read_table("iemask_rcnn-5", "demo", params=root / "params.yaml")
     with pytest.raises(NothingToDraw, match="no ablation rows"):
-        figures.ablation_gains(rows)
+        ablation_gains.ablation_gains(rows)
 
 
 def test_precision_recall(record):
     one = record(ABLATION.rows[0].experiment, {"segm/AP": 30.0})
-    assert figures.precision_recall_curves({"Mask R-CNN": one}).png
+    assert precision_recall_curves({"Mask R-CNN": one}).png
     with pytest.raises(NothingToDraw, match="evaluate a run first"):
-        figures.precision_recall_curves({"a": one}, iou_type="bbox")
+        precision_recall_curves({"a": one}, iou_type="bbox")
 
 
 def test_training_log_of_a_killed_run(tmp_path):
     log = tmp_path / "run.jsonl"
     entry = {"iteration": 20, "loss": 2.0, "losses": {"loss_mask": 0.5, "loss_box_reg": 1.5}, "learning_rate": 0.01}
     log.write_text(json.dumps(entry) + "\n" + json.dumps(entry | {"iteration": 40}) + '\n{"iteration": 60, "lo')
-    assert figures.training_curves({"run": log, "not trained": tmp_path / "none.jsonl"}).png
-    assert figures.loss_parts(log).png
+    assert training_curves({"run": log, "not trained": tmp_path / "none.jsonl"}).png
+    assert loss_terms(log).png
     with pytest.raises(NothingToDraw, match="train a run first"):
-        figures.training_curves({"not trained": tmp_path / "none.jsonl"})
+        training_curves({"not trained": tmp_path / "none.jsonl"})
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "I;16"])
@@ -112,7 +115,7 @@ def test_predictions_beside_ground_truth(tmp_path, mode):
     (tmp_path / "unsure.json").write_text(json.dumps([found[0] | {"score": 0.1}]))
 
     def draw(name):
-        return figures.predictions_grid(images, annotations, {"run": tmp_path / name})
+        return predictions_grid(images, annotations, {"run": tmp_path / name})
 
     assert draw("run.json").png == draw("run.json").png
     # a mask below the score is not drawn: less of the mask's orange
@@ -128,7 +131,7 @@ def test_instances_with_names_and_an_empty_mask():
     axes = figure.subplots()
     masks = np.zeros((2, 8, 8), dtype=np.uint8)
     masks[0, 2:5, 2:5] = 1
-    figures.draw_instances(axes, np.zeros((8, 8, 3), dtype=np.uint8), masks, ["ship", "nothing"])
+    draw_instances(axes, np.zeros((8, 8, 3), dtype=np.uint8), masks, ["ship", "nothing"])
     assert [text.get_text() for text in axes.texts] == ["ship"]
     assert finish(figure, title="", note="").png
 
@@ -141,13 +144,13 @@ def test_maps_and_curves_of_weights():
 
 def test_latency_bars_lie_one_behind_the_other(monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures, "finish", lambda figure, **texts: drawn.append(figure) or finish(figure, **texts))
+    monkeypatch.setattr(latency, "finish", lambda figure, **texts: drawn.append(figure) or finish(figure, **texts))
     parts = dict(
         zip(("input", "backbone", "neck", "head", "post-processing"), (1.0, 20.0, 4.0, 10.0, 5.0), strict=True)
     )
     slow = {"parts": parts, "milliseconds": 40.0, "fps": 25.0, "network_fps": 28.6}
     fast = {"parts": dict.fromkeys(parts, 1.0), "milliseconds": 5.0, "fps": 200.0, "network_fps": 250.0}
-    assert figures.latency_bars({"slow": slow, "fast": fast}, title="title", note="note").png
+    assert latency.latency_bars({"slow": slow, "fast": fast}, title="title", note="note").png
     axes = drawn[0].axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["slow", "fast"]
     spans = [[(bar.get_x(), bar.get_x() + bar.get_width()) for bar in group] for group in axes.containers]
@@ -181,7 +184,7 @@ def test_curves_are_drawn_over_their_variable(monkeypatch):
 
 
 def test_nothing_to_draw_is_said_and_not_raised(tmp_path, capsys):
-    assert draw_or_say(figures.training_curves, {}, path=tmp_path / "x.png") is None
+    assert draw_or_say(training_curves, {}, path=tmp_path / "x.png") is None
     assert "nothing to draw: no training logs" in capsys.readouterr().out
     assert not (tmp_path / "x.png").exists()
 
@@ -190,7 +193,7 @@ def test_drawing_leaves_matplotlibs_settings_and_needs_no_torch():
     code = (
         "import sys, matplotlib; before = dict(matplotlib.rcParams);"
         "from reprolib.figures.explain import sorted_values; import numpy as np;"
-        "from reprolib.figures import figures;"
+        "from reprolib.figures import ablation_gains, predictions, training_curves;"
         "sorted_values({'a': np.arange(3.0)}, ylabel='y');"
         "print(before == dict(matplotlib.rcParams), 'torch' in sys.modules)"
     )

@@ -1,4 +1,4 @@
-"""Found, false and missed: matching by hand, and what a picture shows of it."""
+"""Matched, false and missed detections: matching by hand, and what a picture shows of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reprolib.figures.detection_errors import FALSE_ALARM, MATCHED, MISSED, TRUTH, detection_errors, match
 from reprolib.figures.pictures import NothingToDraw
-from reprolib.figures.qualitative import FALSE_ALARM, FOUND, MISSED, TRUTH, found_and_missed, match
 
 SIZE = {"height": 40, "width": 60}
 
@@ -49,8 +49,8 @@ def test_boxes_and_masks_can_disagree():
     """A triangle fills half of the box that a square fills whole."""
     square, triangle = shape(10, 10, 20, 20), shape(10, 10, 20, 20, score=0.9)
     triangle["segmentation"] = [[10, 10, 30, 10, 10, 29]]
-    assert match([triangle], [square], iou_type="bbox", **SIZE).found == [(0, 0)]
-    assert match([triangle], [square], iou_type="segm", **SIZE).found == []
+    assert match([triangle], [square], iou_type="bbox", **SIZE).matched == [(0, 0)]
+    assert match([triangle], [square], iou_type="segm", **SIZE).matched == []
     with pytest.raises(ValueError, match="must be 'segm' or 'bbox', not 'mask'"):
         match([triangle], [square], iou_type="mask", **SIZE)
 
@@ -93,32 +93,32 @@ def split(tmp_path):
 def shows(picture, colour: str) -> bool:
     """Whether the picture has more of a colour than its legend has."""
     pixels = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB")).astype(int)
-    wanted = [int(colour[index : index + 2], 16) for index in (1, 3, 5)]
+    rgb = [int(colour[index : index + 2], 16) for index in (1, 3, 5)]
     below_legend = pixels[60:]
-    return bool((abs(below_legend - wanted).sum(-1) < 24).sum() > 20)
+    return bool((abs(below_legend - rgb).sum(-1) < 24).sum() > 20)
 
 
 def test_colours_say_what_became_of_each(split):
     hit, stray = shape(10, 10, 12, 8, score=0.9), shape(40, 20, 10, 10, score=0.8)
-    picture = found_and_missed(*split({"HTC": [hit]}), note="note")
-    assert picture.png == found_and_missed(*split({"HTC": [hit]}), note="note").png
-    assert [shows(picture, one) for one in (TRUTH, FOUND, FALSE_ALARM, MISSED)] == [True, True, False, False]
-    picture = found_and_missed(*split({"HTC": [stray]}))
-    assert [shows(picture, one) for one in (TRUTH, FOUND, FALSE_ALARM, MISSED)] == [True, False, True, True]
-    unsure = found_and_missed(*split({"HTC": [stray | {"score": 0.4}]}))
+    picture = detection_errors(*split({"HTC": [hit]}), note="note")
+    assert picture.png == detection_errors(*split({"HTC": [hit]}), note="note").png
+    assert [shows(picture, colour) for colour in (TRUTH, MATCHED, FALSE_ALARM, MISSED)] == [True, True, False, False]
+    picture = detection_errors(*split({"HTC": [stray]}))
+    assert [shows(picture, colour) for colour in (TRUTH, MATCHED, FALSE_ALARM, MISSED)] == [True, False, True, True]
+    unsure = detection_errors(*split({"HTC": [stray | {"score": 0.4}]}))
     assert not shows(unsure, FALSE_ALARM)
-    assert shows(found_and_missed(*split({"HTC": [stray | {"score": 0.4}]}), score=0.3), FALSE_ALARM)
+    assert shows(detection_errors(*split({"HTC": [stray | {"score": 0.4}]}), score=0.3), FALSE_ALARM)
 
 
 def test_images_are_chosen(split):
     arguments = split({"HTC": [], "MAI-SE-Net": []})
-    assert shows(found_and_missed(*arguments), MISSED)
-    assert not shows(found_and_missed(*arguments, image_ids=[2]), MISSED)
+    assert shows(detection_errors(*arguments), MISSED)
+    assert not shows(detection_errors(*arguments, image_ids=[2]), MISSED)
     with pytest.raises(NothingToDraw, match="none of the images"):
-        found_and_missed(*arguments, image_ids=[7])
+        detection_errors(*arguments, image_ids=[7])
 
 
 def test_without_predictions_there_is_nothing(split, tmp_path):
     images, annotations, _ = split({})
     with pytest.raises(NothingToDraw, match="evaluate a run first"):
-        found_and_missed(images, annotations, {"HTC": tmp_path / "none.json"})
+        detection_errors(images, annotations, {"HTC": tmp_path / "none.json"})

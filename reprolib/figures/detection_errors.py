@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
-TRUTH, FOUND, FALSE_ALARM, MISSED = COLOURS[2], COLOURS[5], COLOURS[4], "#FF2A2A"
+TRUTH, MATCHED, FALSE_ALARM, MISSED = COLOURS[2], COLOURS[5], COLOURS[4], "#FF2A2A"
 
 
 class Matches(NamedTuple):
-    """Detections and instances of one image, matched. found: pairs (detection, instance). The rest are indices."""
+    """Detections and instances of one image, matched. matched: pairs (detection, instance). The rest are indices."""
 
-    found: list[tuple[int, int]]
+    matched: list[tuple[int, int]]
     false_alarms: list[int]
     missed: list[int]
 
@@ -35,16 +35,16 @@ def match(
     iou_type: str = "segm",
     threshold: float = 0.5,
 ) -> Matches:
-    """Give each detection, best score first, the free instance of its class with the highest IoU.
+    """Match each detection, best score first, to the unmatched instance of its class with the highest IoU.
 
     detections: COCO results of one image; instances: its COCO annotations. iou_type: segm (masks) or bbox. The IoU
-    must reach `threshold`. A detection without an instance is a false alarm, unless it lies in a crowd, and then it
-    is nothing. Raises ValueError for another iou_type.
+    must reach `threshold`. A detection without an instance is a false alarm, unless it lies in a crowd: then it does
+    not count. Raises ValueError for another iou_type.
     """
     overlaps = _overlaps(detections, instances, height=height, width=width, iou_type=iou_type)
-    free = {index for index, one in enumerate(instances) if not one.get("iscrowd")}
-    crowds = [index for index, one in enumerate(instances) if one.get("iscrowd")]
-    found, false_alarms = [], []
+    free = {index for index, instance in enumerate(instances) if not instance.get("iscrowd")}
+    crowds = [index for index, instance in enumerate(instances) if instance.get("iscrowd")]
+    matched, false_alarms = [], []
     for index in sorted(range(len(detections)), key=lambda index: -detections[index]["score"]):
         category = detections[index]["category_id"]
 
@@ -55,14 +55,14 @@ def match(
         if fitting:
             best = max(fitting, key=lambda other: overlaps[index, other])
             free.discard(best)
-            found.append((index, best))
+            matched.append((index, best))
         elif not any(map(fits, crowds)):
             false_alarms.append(index)
-    return Matches(found, false_alarms, sorted(free))
+    return Matches(matched, false_alarms, sorted(free))
 
 
 @house_style
-def found_and_missed(
+def detection_errors(
     images: str | Path,
     annotations: str | Path,
     results: Mapping[str, str | Path],
@@ -88,7 +88,7 @@ def found_and_missed(
     instances = _grouped(truth["annotations"])
     entries = [entry for entry in truth["images"] if entry["id"] in image_ids]
     if not image_ids:
-        entries = [e for e in truth["images"] if any(not one.get("iscrowd") for one in instances.get(e["id"], ()))]
+        entries = [e for e in truth["images"] if any(not item.get("iscrowd") for item in instances.get(e["id"], ()))]
         entries = entries[:: max(1, len(entries) // count)][:count]
     if not entries:
         raise NothingToDraw(f"{annotations}: none of the images")
@@ -97,7 +97,7 @@ def found_and_missed(
     panels = figure.subplots(len(files), len(entries), squeeze=False)
     pixels = [read_pixels(Path(images) / entry["file_name"]) for entry in entries]
     for line, (label, file) in zip(panels, files.items(), strict=True):
-        detections = _grouped(one for one in json.loads(file.read_text()) if one["score"] >= score)
+        detections = _grouped(item for item in json.loads(file.read_text()) if item["score"] >= score)
         matches = {
             entry["id"]: match(
                 detections.get(entry["id"], []),
@@ -109,8 +109,8 @@ def found_and_missed(
             )
             for entry in truth["images"]
         }
-        missed = sum(len(one.missed) for one in matches.values())
-        false_alarms = sum(len(one.false_alarms) for one in matches.values())
+        missed = sum(len(image.missed) for image in matches.values())
+        false_alarms = sum(len(image.false_alarms) for image in matches.values())
         whole = f"{len(matches)} images: FN {missed}, FP {false_alarms}"
         line[0].set_ylabel(f"{textwrap.fill(label, 26)}\n{whole}", fontsize=8)
         for axes, entry, picture in zip(line, entries, pixels, strict=True):
@@ -123,10 +123,10 @@ def found_and_missed(
 
 def _grouped(items: Iterable[Mapping]) -> dict[object, list[Mapping]]:
     """By image, crowds too."""
-    found: dict[object, list[Mapping]] = {}
+    by_image: dict[object, list[Mapping]] = {}
     for item in items:
-        found.setdefault(item["image_id"], []).append(item)
-    return found
+        by_image.setdefault(item["image_id"], []).append(item)
+    return by_image
 
 
 def _overlaps(
@@ -140,11 +140,11 @@ def _overlaps(
         raise ValueError(f"iou_type must be 'segm' or 'bbox', not {iou_type!r}")
     if not detections or not instances:
         return np.zeros((len(detections), len(instances)))
-    crowds = [int(one.get("iscrowd") or 0) for one in instances]
+    crowds = [int(instance.get("iscrowd") or 0) for instance in instances]
     if iou_type == "bbox":
-        shapes = [np.array([one["bbox"] for one in side], dtype=float) for side in (detections, instances)]
+        shapes = [np.array([item["bbox"] for item in side], dtype=float) for side in (detections, instances)]
     else:
-        shapes = [[as_rle(one["segmentation"], height, width) for one in side] for side in (detections, instances)]
+        shapes = [[as_rle(item["segmentation"], height, width) for item in side] for side in (detections, instances)]
     return coco_mask.iou(*shapes, crowds)
 
 
@@ -154,18 +154,19 @@ def _draw(
     """One image's detections and ground truth over its pixels."""
     from matplotlib.patches import Ellipse
 
-    for one in instances:
-        if not one.get("iscrowd"):
-            _draw_box(axes, one["bbox"], TRUTH, width=2.2)  # shows beside the box of a detection
-    drawn = [(index, FOUND) for index, _ in matches.found] + [(index, FALSE_ALARM) for index in matches.false_alarms]
-    for index, colour in drawn:
-        one = detections[index]
-        draw_mask(axes, pixel_mask(one["segmentation"], entry["height"], entry["width"]), colour)
-        _draw_box(axes, one["bbox"], colour, width=1.1)
+    for instance in instances:
+        if not instance.get("iscrowd"):
+            _draw_box(axes, instance["bbox"], TRUTH, width=2.2)  # wider than the box of a detection, so that both show
+    colours = dict.fromkeys((index for index, _ in matches.matched), MATCHED)
+    colours |= dict.fromkeys(matches.false_alarms, FALSE_ALARM)
+    for index, colour in colours.items():
+        detection = detections[index]
+        draw_mask(axes, pixel_mask(detection["segmentation"], entry["height"], entry["width"]), colour)
+        _draw_box(axes, detection["bbox"], colour, width=1.1)
         place = {"xytext": (0, 1.5), "textcoords": "offset points", "ha": "left", "va": "bottom"}
         ground = {"facecolor": "black", "alpha": 0.55, "pad": 0.6, "edgecolor": "none"}
-        text = f"{one['score']:.2f}"
-        left, top = max(0.0, one["bbox"][0]), max(0.04 * entry["height"], one["bbox"][1])
+        text = f"{detection['score']:.2f}"
+        left, top = max(0.0, detection["bbox"][0]), max(0.04 * entry["height"], detection["bbox"][1])
         axes.annotate(text, (left, top), fontsize=6, color=colour, bbox=ground, zorder=5, **place)
     for index in matches.missed:
         left, top, wide, high = instances[index]["bbox"]
@@ -197,7 +198,7 @@ def _legend() -> list:
     ring.set_label("missed (FN)")
     return [
         Patch(facecolor="none", edgecolor=TRUTH, label="ground truth"),
-        Patch(facecolor=FOUND, edgecolor=FOUND, label="found: mask, box, score"),
+        Patch(facecolor=MATCHED, edgecolor=MATCHED, label="found: mask, box, score"),
         Patch(facecolor=FALSE_ALARM, edgecolor=FALSE_ALARM, label="false alarm (FP)"),
         ring,
     ]
