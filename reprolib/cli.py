@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--seed", type=int, default=0)
         added.add_argument("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one")
     added = verb("export", _export, "an evaluated run's detections as a benchmark takes them")
-    added.add_argument("identity", metavar="RUN", help="<experiment>-<seed>, as `reprolib plan` lists them")
+    added.add_argument("identity", metavar="RUN", help="<experiment>-<seed>, as `reprolib cost` lists them")
     added.add_argument("--format", help="coco, lvis, cityscapes, isaid or bbbc038; by default the data set's own")
     added.add_argument("--out", default=".", metavar="PATH", help="the file, or a folder to put it in; by default here")
     added.add_argument("--min-score", type=float, help="leave lower scores out; by default of bbbc038 0.5, else 0")
@@ -82,11 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     verb("noise", _noise, "noise between seeds, measured from the profile's records of experiments that have several")
     added = verb("audit", audit_verb.run, audit_verb.HELP, profile=False)
     audit_verb.add_arguments(added)
-    added = verb("plan", _plan, "what the profile runs, what has a record, and what it costs, per table and in total")
-    added.add_argument("--write", action="store_true", help="write what each run depends on (a stage of dvc.yaml)")
+    added = verb("cost", _cost, "images, hours, disk and download of what the profile runs, before anything runs")
     added.add_argument("--every-row", action="store_true", help="count also the rows that the profile leaves out")
     added.add_argument("--hardware", default="", metavar="NAME", help="hours of this, by default of what was measured")
     added.add_argument("--json", action="store_true")
+    verb("plan", _plan, "write what each run, table and paper of the profile depends on (a stage of dvc.yaml)")
     added = verb("repro", _repro, "dvc repro: bring every table of the active profile up to date", profile=False)
     added.add_argument("--table", action="append", default=[], help="only what this table needs")
     added.add_argument("--every-row", action="store_true", help="with --table: also rows that the profile leaves out")
@@ -237,18 +237,19 @@ def _noise(options: argparse.Namespace) -> None:
     print(text(write_seed_noise(read_records(results / "records"), results / "seed_noise.json")))
 
 
-def _plan(options: argparse.Namespace) -> None:
-    profile = load_profile(options.profile)
-    if options.write:
-        from reprolib.pipeline.plan import write_plan
-
-        print(f"{len(write_plan(profile))} files in {profile.results / 'runs'}")
-        return
-    from reprolib.cost.plan import cost_plan
+def _cost(options: argparse.Namespace) -> None:
+    from reprolib.cost.estimate import profile_cost
     from reprolib.cost.text import as_json, text
 
-    plan = cost_plan(profile, every_row=options.every_row, hardware=options.hardware)
-    print(json.dumps(as_json(plan), indent=1) if options.json else text(plan))
+    cost = profile_cost(load_profile(options.profile), every_row=options.every_row, hardware=options.hardware)
+    print(json.dumps(as_json(cost), indent=1) if options.json else text(cost))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from reprolib.pipeline.plan import write_plan
+
+    profile = load_profile(options.profile)
+    print(f"{len(write_plan(profile))} files in {profile.results / 'runs'}")
 
 
 def _repro(options: argparse.Namespace) -> None:

@@ -127,7 +127,7 @@ def test_listing_and_writing_the_plan_need_no_torch(tmp_path):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     shutil.copytree(ROOT / "results/demo/data", tmp_path / "results/demo/data")
     code = (
-        "import sys; from reprolib.cli import main; main(['list']); main(['plan', '--write']);"
+        "import sys; from reprolib.cli import main; main(['list']); main(['plan']);"
         "heavy = {'torch', 'matplotlib', 'papermill'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)

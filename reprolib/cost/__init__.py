@@ -1,1 +1,1 @@
-"""What a profile's runs would cost before any of them runs: images, hours of named hardware, disk and download."""
+"""What a profile's runs cost before any of them runs: images, hours, disk and download (`reprolib cost`)."""

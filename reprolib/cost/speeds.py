@@ -1,189 +1,108 @@
-"""Which hardware a profile's hours are of, and how fast each of its runs is there."""
+"""Seconds per image of a run: measured in the profile's records, else published for the same model, else unknown.
+
+Speeds are never scaled from one model to another: by multiply-adds such an estimate was wrong by a factor of up to 101.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from reprolib.cost.throughput import (
-    ANCHORS,
-    DEFAULT_HARDWARE,
-    ENOUGH,
-    Fit,
-    Point,
-    fit,
-    published_hardware,
-    recorded_hardware,
-)
-from reprolib.cost.work import Counts, count
-from reprolib.evaluation.record import read_records
-from reprolib.params import ParamsError, Profile, Run, load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id, run_by_id
+from reprolib.params import Run, Scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Seconds per image of training and of evaluation, and where they are from."""
+
+    train: float
+    evaluate: float
+    source: str
+
+
+_DETECTRON2 = "detectron2 MODEL_ZOO.md, 8 GPUs, 16 images a step"
+_NVIDIA = "NVIDIA DeepLearningExamples, Mask R-CNN for PyTorch, 1 GPU, 12 images a step, all of short side 800"
+# By hardware and experiment, at COCO's published scale, per GPU: seconds of a step * GPUs / images of the step, or
+# 1 / images per second.
+PUBLISHED = {
+    "NVIDIA V100, float32": {
+        "coco-mask_rcnn_r50": Speed(train=0.261 * 8 / 16, evaluate=0.043, source=_DETECTRON2),
+        "coco-mask_rcnn_r101": Speed(train=0.340 * 8 / 16, evaluate=0.056, source=_DETECTRON2),
+        "coco-cascade_mask_rcnn_r50": Speed(train=0.328 * 8 / 16, evaluate=0.053, source=_DETECTRON2),
+    },
+    "NVIDIA A100 80GB, TF32": {"coco-mask_rcnn_r50": Speed(train=1 / 23, evaluate=1 / 24, source=_NVIDIA)},
+    "NVIDIA A100 80GB, mixed float16": {"coco-mask_rcnn_r50": Speed(train=1 / 24, evaluate=1 / 24, source=_NVIDIA)},
+}
+PUBLISHED_SIZES = (1333, 800)  # limit of the long side, and short side of inference
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """Seconds per image on one kind of hardware. measured: by experiment, for training and for evaluation."""
+    """What is known of one kind of hardware. records: those that were measured on it."""
 
     hardware: str
-    source: str
     on_gpu: bool
-    train: Fit
-    test: Fit
-    measured: Mapping[str, tuple[float, float]]
-    elsewhere: str  # of a single point: how far the same method is off where several are known
+    records: tuple[Mapping, ...]
 
-    def of(self, run: Run, counts: Counts) -> tuple[float, float, bool]:
-        """Seconds per image of training and evaluation, and whether they were measured of this very experiment."""
-        if run.experiment.id in self.measured:
-            return *self.measured[run.experiment.id], True
-        return self.train.seconds(counts.train_flops), self.test.seconds(counts.test_flops), False
+    def of(self, run: Run) -> Speed | None:
+        """From records of the same experiment; else of the same system, backbone and data; else published; or None."""
+        same = [record for record in self.records if record["experiment"] == run.experiment.id]
+        if same:
+            return _mean(same, "record")
+        alike = [record for record in self.records if _describes(record, run)]
+        if alike:
+            return _mean(alike, "same system")
+        sizes = (run.schedule.max_size, run.schedule.test_size)
+        if not run.exact_data or run.scale != Scale() or sizes != PUBLISHED_SIZES:
+            return None
+        return PUBLISHED.get(self.hardware, {}).get(run.experiment.id)
 
 
-def find_speeds(
-    profile: Profile,
-    runs: Sequence[Run],
-    records: Mapping[str, Mapping],
-    *,
-    hardware: str = "",
-    say: Callable[[str], None],
-) -> Speeds:
-    """The speeds of a profile's runs; `hardware` and errors as `reprolib.cost.plan.cost_plan` says.
+def find_speeds(records: Mapping[str, Mapping], *, hardware: str = "") -> Speeds:
+    """The speeds on one kind of hardware: on that of most records, or without records on that of most published speeds.
 
-    records: of the profile, by run.
+    records: of one profile, by run. hardware: part of another name. Raises ValueError where that names none or several.
     """
-    own = {name: record for name, record in records.items() if _timed(record)}
-    # Other profiles' records, by (profile, run): their speeds carry over by their multiply-adds.
-    other = {
-        (path.parent.name, name): record
-        for path in sorted(profile.results.parent.glob("*/records"))
-        if path.parent != profile.results
-        for name, record in read_records(path).items()
-        if _timed(record)
-    }
-    known = [recorded_hardware(record) for record in [*own.values(), *other.values()]]
-    known += [published_hardware(anchor) for anchor in ANCHORS]
-    chosen = _chosen(known, hardware) if hardware else _default(runs, own, other)
-
-    here = [record for record in own.values() if recorded_hardware(record) == chosen]
-    there = {key: record for key, record in other.items() if recorded_hardware(record) == chosen}
-    if here or there:
-        taken = {(profile.name, record["run"]): record for record in here}
-        if len({record["experiment"] for record in here}) < ENOUGH:
-            taken |= there
-        train, test, skipped = _recorded_points(taken, own=profile, say=say)
-        if train:
-            profiles = sorted({name for name, _ in taken})
-            left_out = f", {skipped} left out whose experiment is gone" if skipped else ""
-            return Speeds(
-                hardware=chosen,
-                source=f"{len(train)} records of profile {' and '.join(profiles)}{left_out}",
-                on_gpu=any(str(record["training"]["device"]).startswith("cuda") for record in taken.values()),
-                train=fit(train),
-                test=fit(test),
-                measured=_measured(here),
-                elsewhere="" if len(train) > 1 else _elsewhere(),
-            )
-        chosen = DEFAULT_HARDWARE
-    train, test, sources = _published_points(chosen)
-    return Speeds(
-        hardware=chosen,
-        source=f"published: {'; '.join(sources)}. Speeds of those code bases, not of this one",
-        on_gpu=True,
-        train=fit(train),
-        test=fit(test),
-        measured={},
-        elsewhere="" if len(train) > 1 else _elsewhere(),
-    )
-
-
-def _timed(record: Mapping) -> bool:
-    return bool(record["training"].get("images_per_second")) and record["speed"]["images_per_second"] > 0
-
-
-def _chosen(known: Sequence[str], wanted: str) -> str:
-    found = sorted({name for name in known if wanted.lower() in name.lower()})
-    if len(found) != 1:
-        listed = "; ".join(found or sorted(set(known)))
-        raise ValueError(f"--hardware {wanted!r} {'is ambiguous' if found else 'is not known'}; there are: {listed}")
-    return found[0]
-
-
-def _default(runs: Sequence[Run], own: Mapping, other: Mapping) -> str:
-    """The hardware of most of the profile's records, else of most other records that fit, else the published one."""
-    if own:
-        names = [recorded_hardware(record) for record in own.values()]
+    timed = [r for r in records.values() if r["training"].get("images_per_second") and r["speed"]["images_per_second"]]
+    measured = [recorded_hardware(record) for record in timed]
+    if hardware:
+        chosen = _by_name(hardware, {*measured, *PUBLISHED})
+    elif measured:
+        chosen = max(sorted(set(measured)), key=measured.count)
     else:
-        for_cpu = all(run.schedule.cpu_threads for run in runs)  # a profile for a CPU says its threads
-        names = [
-            recorded_hardware(record)
-            for record in other.values()
-            if for_cpu != str(record["training"]["device"]).startswith("cuda")
-        ]
-    return max(sorted(set(names)), key=names.count) if names else DEFAULT_HARDWARE
+        chosen = max(PUBLISHED, key=lambda name: len(PUBLISHED[name]))
+    here = tuple(record for record in timed if recorded_hardware(record) == chosen)
+    on_gpu = any(str(record["training"]["device"]).startswith("cuda") for record in here) if here else True
+    return Speeds(hardware=chosen, on_gpu=on_gpu, records=here)
 
 
-def _measured(records: Sequence[Mapping]) -> dict[str, tuple[float, float]]:
-    """Mean seconds per image over the seeds of an experiment."""
-    by_experiment: dict[str, list[Mapping]] = {}
-    for record in records:
-        by_experiment.setdefault(record["experiment"], []).append(record)
-    return {
-        name: tuple(
-            sum(1 / record[part]["images_per_second"] for record in seeds) / len(seeds)
-            for part in ("training", "speed")
-        )
-        for name, seeds in by_experiment.items()
-    }
+def recorded_hardware(record: Mapping) -> str:
+    """Hardware and precision of a record's training, for example `AMD EPYC, 1 thread, float32`.
+
+    The record names the machine of the evaluation; the training is taken to have run on the same one.
+    """
+    on_gpu = str(record["training"]["device"]).startswith("cuda")
+    precision = record["recipe"].get("precision", "float32") if on_gpu else "float32"
+    return f"{record['speed']['hardware']}, {precision}"
 
 
-def _recorded_points(
-    records: Mapping[tuple[str, str], Mapping], *, own: Profile, say: Callable[[str], None]
-) -> tuple[list[Point], list[Point], int]:
-    profiles = {own.name: own}
-    train, test, skipped = [], [], 0
-    for number, ((profile, name), record) in enumerate(records.items(), 1):
-        if number % 10 == 0 or number == len(records):
-            say(f"counted {number} of {len(records)} measured runs")
-        try:
-            if profile not in profiles:
-                profiles[profile] = load_profile(profile)
-            run = run_by_id(profiles[profile], name)
-        except (ParamsError, FileNotFoundError):
-            skipped += 1
-            continue
-        seen = record["cost"]["flops_input"]
-        counts = count(run, aspect=seen[1] / seen[0] if seen else None)
-        train.append(Point(name=name, flops=counts.train_flops, seconds=1 / record["training"]["images_per_second"]))
-        flops = record["cost"]["flops"] or counts.test_flops
-        test.append(Point(name=name, flops=flops, seconds=1 / record["speed"]["images_per_second"]))
-    return train, test, skipped
+def _by_name(part: str, names: set[str]) -> str:
+    matching = sorted(name for name in names if part.lower() in name.lower())
+    if len(matching) != 1:
+        problem = "is ambiguous" if matching else "is not known"
+        raise ValueError(f"--hardware {part!r} {problem}; there are: {'; '.join(matching or sorted(names))}")
+    return matching[0]
 
 
-def _published_points(hardware: str) -> tuple[list[Point], list[Point], list[str]]:
-    train, test, sources = [], [], []
-    paper = load_profile("paper")
-    for anchor in ANCHORS:
-        if published_hardware(anchor) != hardware:
-            continue
-        run = resolve(paper, experiment_by_id(anchor.experiment), 0)
-        schedule = replace(run.schedule, min_sizes=anchor.short_sides, max_size=1333, test_size=800)
-        counts = count(replace(run, schedule=schedule))
-        if anchor.train_seconds:
-            train.append(Point(name=anchor.experiment, flops=counts.train_flops, seconds=anchor.train_seconds))
-        if anchor.test_seconds:
-            test.append(Point(name=anchor.experiment, flops=counts.test_flops, seconds=anchor.test_seconds))
-        sources.append(anchor.source)
-    return train, test, list(dict.fromkeys(sources))
+def _describes(record: Mapping, run: Run) -> bool:
+    """Whether a record is of the run's system with other components, at the run's scale."""
+    names = (record["system"], record["backbone"], record["data"]["name"])
+    return names == (run.experiment.system, run.experiment.backbone, run.dataset)
 
 
-def _elsewhere() -> str:
-    """How far scaling by multiply-adds is off on the published hardware of which several systems are known."""
-    names = [published_hardware(anchor) for anchor in ANCHORS]
-    several = max(names, key=names.count)
-    train, test, _ = _published_points(several)
-    systems = len(train)
-    return (
-        f"one system is known here; on {several}, where {systems} are, a system left out is missed by up to"
-        f" x{fit(train).worst:.2f} in training and x{fit(test).worst:.2f} in evaluation"
+def _mean(records: list[Mapping], source: str) -> Speed:
+    train, evaluate = (
+        sum(1 / record[part]["images_per_second"] for record in records) / len(records)
+        for part in ("training", "speed")
     )
+    return Speed(train=train, evaluate=evaluate, source=source)

@@ -1,125 +1,100 @@
-"""A cost plan to read, and as JSON."""
+"""The cost of a profile to read, and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 
 from tabulate import tabulate
 
-from reprolib.cost.plan import CostPlan, RunCost, Sum
-from reprolib.cost.throughput import Fit
+from reprolib.cost.estimate import ProfileCost, RunCost, Sum
 
 
-def text(plan: CostPlan) -> str:
+def text(cost: ProfileCost) -> str:
     """Runs, tables, the total, and what the numbers rest on."""
-    hours = "GPU-hours" if plan.speeds.on_gpu else "hours"
+    hours = "GPU-hours" if cost.speeds.on_gpu else "hours"
     runs = tabulate(
-        [_run_row(cost) for cost in plan.runs],
-        headers=("", "run", "data set", "images", hours),
-        colalign=("left", "left", "left", "right", "right"),
+        [_run_row(run) for run in cost.runs],
+        headers=("", "run", "data set", "images", hours, "speed from"),
+        colalign=("left", "left", "left", "right", "right", "left"),
         disable_numparse=True,
     )
-    rows = []
-    for table in plan.tables:
-        absent = f" (+{table.absent} not in the profile)" if table.absent else ""
-        rows.append((table.table, f"{table.alone.runs}{absent}", *_amounts(table.alone), *_adds(table.adds)))
-    if plan.others.runs:
-        rows.append(("in no table", str(plan.others.runs), *_amounts(plan.others), *_adds(plan.others)))
-    rows.append(("total", str(plan.total.runs), *_amounts(plan.total), "", "", "", ""))
-    rows.append(("of it left", str(plan.left.runs), *_amounts(plan.left), "", "", "", ""))
+    sums = [(f"{each.table}{f' (+{each.absent} left out)' * bool(each.absent)}", each.total) for each in cost.tables]
     tables = tabulate(
-        rows,
-        headers=("table", "runs", "images", hours, "disk", "download", "adds: runs", hours, "disk", "download"),
-        colalign=("left", "left", *["right"] * 8),
+        [_sum_row(name, total) for name, total in [*sums, ("total", cost.total), ("of it left", cost.left)]],
+        headers=("table", "runs", "images", hours, "disk", "download"),
+        colalign=("left", *["right"] * 5),
         disable_numparse=True,
     )
-    return "\n\n".join((runs, tables, "\n".join(_basis(plan))))
+    return "\n\n".join((runs, tables, "\n".join(_basis(cost))))
 
 
-def as_json(plan: CostPlan) -> dict[str, object]:
+def as_json(cost: ProfileCost) -> dict[str, object]:
     """The same as plain values: hours, bytes, images; null where not known."""
-    speeds = plan.speeds
     return {
-        "profile": plan.profile,
-        "hardware": speeds.hardware,
-        "throughput": {
-            "source": speeds.source,
-            "train": _fit_json(speeds.train),
-            "evaluate": _fit_json(speeds.test),
-            "elsewhere": speeds.elsewhere,
-        },
+        "profile": cost.profile,
+        "hardware": cost.speeds.hardware,
         "runs": [
             {
-                "run": cost.run.id,
-                "dataset": cost.run.dataset,
-                "record": cost.done,
-                "hours_measured": cost.measured,
-                "images_trained": cost.trained,
-                "images_evaluated": cost.evaluated,
-                "train_hours": cost.train_hours,
-                "evaluate_hours": cost.evaluate_hours,
-                **asdict(cost.counts),
+                "run": run.run.id,
+                "dataset": run.run.dataset,
+                "record": run.done,
+                "images_trained": run.trained,
+                "images_evaluated": run.sizes.val,
+                "images_source": run.sizes.source,
+                "hours": run.hours,
+                "speed_source": run.speed.source if run.speed else None,
+                **asdict(run.model),
             }
-            for cost in plan.runs
+            for run in cost.runs
         ],
         "tables": [
-            {"table": one.table, "rows_not_in_profile": one.absent, **_sum_json(one.alone), "adds": _sum_json(one.adds)}
-            for one in plan.tables
+            {"table": each.table, "experiments_left_out": each.absent, **asdict(each.total)} for each in cost.tables
         ],
-        "in_no_table": _sum_json(plan.others),
-        "total": _sum_json(plan.total),
-        "left": _sum_json(plan.left),
-        "notes": list(plan.notes),
+        "total": asdict(cost.total),
+        "left": asdict(cost.left),
     }
 
 
-def _basis(plan: CostPlan) -> list[str]:
-    speeds = plan.speeds
-    estimated = [cost for cost in plan.runs if not cost.measured]
-    shares = {"measured": len(plan.runs) - len(estimated), "from multiply-adds": len(estimated)}
-    lines = [
-        f"Hours are of one {'GPU' if speeds.on_gpu else 'process'}, {speeds.hardware} ({speeds.source});"
-        f" {', '.join(f'{number} runs {how}' for how, number in shares.items() if number)}."
-    ]
-    lines.append(
-        "Error of what is from multiply-adds: "
-        + (speeds.elsewhere or f"{_error('training', speeds.train)}; {_error('evaluation', speeds.test)}")
-        + "."
-    )
-    if estimated and speeds.measured == {}:
-        lines.append("None of these runs was measured on that hardware: let one run end, and plan again.")
+def _basis(cost: ProfileCost) -> list[str]:
+    unit = "GPU" if cost.speeds.on_gpu else "process"
+    lines = [f"Hours are of one {unit}, {cost.speeds.hardware}; {_unknown_runs(cost.total)}."]
+    if any(run.speed and run.speed.source == "same system" for run in cost.runs):
+        lines.append("Same system: the mean of records of the same system, backbone and data, with other components.")
+    if any(run.speed is None for run in cost.runs):
+        lines.append("Unknown: neither a record on this hardware nor a published speed. Let one run of a system end.")
     lines.append(
         "Counted: training, and detecting with masks on the validation split. Not counted: data preparation, scoring"
         " and rendering (CPU), notebooks, predictions on disk. Experiments, data sets and pretrained weights that"
-        " tables share are in the total once; `adds` is what a table adds to those above it. Disk: archives, prepared"
-        " data, three copies of the weights (results/, work/, DVC's cache), checkpoints of one run under way."
+        " tables share are in the total once. Disk: archives, prepared data, three copies of the weights (results/,"
+        " work/, DVC's cache), checkpoints of one run under way."
     )
-    lines += [f"Data: {note}." for note in plan.notes]
-    lines += [f"Not known, and counted as 0: {item}." for item in plan.total.unknown]
-    return lines
+    for name, sizes in {run.run.dataset: run.sizes for run in cost.runs}.items():
+        train, val = ("unknown" if count is None else f"{count:,}" for count in (sizes.train, sizes.val))
+        lines.append(f"Data: {name}: {train} training and {val} validation images ({sizes.source}).")
+    return lines + [f"Not known, and counted as 0: {item}." for item in cost.total.unknown]
 
 
-def _error(what: str, fit: Fit) -> str:
-    mean = sum(fit.ratios) / len(fit.ratios)
-    return (
-        f"{what}, each of {fit.points} measured runs left out of the fit: missed by x{fit.typical:.2f} in the median,"
-        f" x{fit.worst:.2f} at worst, the mean ratio is {mean:.2f}"
-    )
+def _unknown_runs(total: Sum) -> str:
+    if not total.unknown_hours:
+        return "those of every run are known"
+    return f"those of {total.unknown_hours} of {total.runs} runs are unknown and not in the sums (marked +N?)"
 
 
 def _run_row(cost: RunCost) -> tuple[str, ...]:
     images = "?" if cost.trained is None else f"{cost.images:,}"
-    hours = "?" if cost.train_hours is None else _hours(cost.hours)
-    return ("record" if cost.done else "not run", cost.run.id, cost.run.dataset, images, hours)
+    hours = "unknown" if cost.hours is None else _hours(cost.hours)
+    source = cost.speed.source if cost.speed else "unknown"
+    return ("record" if cost.done else "not run", cost.run.id, cost.run.dataset, images, hours, source)
 
 
-def _amounts(sums: Sum) -> tuple[str, ...]:
-    return f"{sums.images:,}", _hours(sums.hours), size(sums.disk), size(sums.download)
+def _sum_row(name: str, total: Sum) -> tuple[str, ...]:
+    return (name, str(total.runs), f"{total.images:,}", _sum_hours(total), size(total.disk), size(total.download))
 
 
-def _adds(sums: Sum) -> tuple[str, ...]:
-    return str(sums.runs), _hours(sums.hours), size(sums.disk), size(sums.download)
+def _sum_hours(sums: Sum) -> str:
+    if sums.runs and sums.unknown_hours == sums.runs:
+        return "unknown"
+    return _hours(sums.hours) + (f" +{sums.unknown_hours}?" if sums.unknown_hours else "")
 
 
 def _hours(hours: float) -> str:
@@ -136,17 +111,3 @@ def size(count: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.0f} {unit}" if value >= 100 or unit == "B" else f"{value:.1f} {unit}"
-
-
-def _fit_json(fit: Fit) -> Mapping[str, object]:
-    return {
-        "seconds_fixed": fit.fixed,
-        "seconds_per_multiply_add": fit.slope,
-        "points": fit.points,
-        "left_out_median_factor": fit.typical,
-        "left_out_worst_factor": fit.worst,
-    }
-
-
-def _sum_json(sums: Sum) -> dict[str, object]:
-    return asdict(sums) | {"unknown": list(sums.unknown)}

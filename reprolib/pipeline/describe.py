@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from reprolib.data.cards import CARDS
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
@@ -35,7 +34,7 @@ def describe(
     classes = len(card.classes) or card.class_count
     proposals = proposals or run.scale.rpn_post_nms[1]
     model = on_meta(lambda: build_model(run, num_classes=classes, pretrained=False))
-    default = _padded(model.transform, model.transform.test_size, aspect=TYPICAL_ASPECT)
+    default = typical_input_size(model.transform)
     height, width = (given or own for given, own in zip((height, width), default, strict=True))
     return {
         "experiment": run.experiment.id,
@@ -54,17 +53,8 @@ def describe(
     }
 
 
-def input_size(transform: InputTransform, short_sides: Sequence[int], *, aspect: float) -> tuple[int, int]:
-    """Height and width, padded, of the mean number of pixels that a model's transform makes of a typical image.
-
-    short_sides: what training draws from, or the one of inference. aspect: width by height.
-    """
-    limit = transform.max_size / max(aspect, 1 / aspect) if transform.keep_ratio else math.inf
-    inner = [min(side, limit) for side in short_sides]
-    return _padded(transform, math.sqrt(sum(side**2 for side in inner) / len(inner)), aspect=aspect)
-
-
-def _padded(transform: InputTransform, height: float, *, aspect: float) -> tuple[int, int]:
-    sides = (height, height * (aspect if transform.keep_ratio else 1))
+def typical_input_size(transform: InputTransform) -> tuple[int, int]:
+    """Height and width that a model's transform makes of a typical image in inference, rounded up as it pads."""
+    sides = (transform.test_size, transform.test_size * (TYPICAL_ASPECT if transform.keep_ratio else 1))
     height, width = (math.ceil(side / transform.divisor) * transform.divisor for side in sides)
     return height, width

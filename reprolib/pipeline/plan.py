@@ -43,7 +43,7 @@ PAPER_ENTRIES = (
 AUDIT_ENTRIES = ("reprolib.audit.figure", "reprolib.audit.text")
 REPORT_ENTRIES = ("reprolib.site.index", "reprolib.site.build", "reprolib.site.content")
 COUNT_ENTRIES = ("reprolib.pipeline.describe", "reprolib.pipeline.runs.build", "reprolib.evaluation.cost")
-SYSTEMS_ENTRIES = ("reprolib.cost.systems", "reprolib.figures.systems_figure", "reprolib.tables.systems_page")
+SYSTEMS_ENTRIES = ("reprolib.pipeline.system_counts", "reprolib.figures.systems_figure", "reprolib.tables.systems_page")
 AUDIT = PACKAGE / "papers" / "audit.md"
 
 

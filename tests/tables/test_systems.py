@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from reprolib.cost import systems as counting
-from reprolib.cost.systems import count_systems
 from reprolib.figures.systems_figure import costs_by_family
 from reprolib.models.systems.inferred import INFERRED
 from reprolib.papers import catalog
@@ -19,6 +17,8 @@ from reprolib.papers import systems as gathering
 from reprolib.papers.reported import load_table
 from reprolib.papers.reported_only import REPORTED_ONLY
 from reprolib.papers.systems import COUNTS, gather_systems, read_counts, read_methods, read_references
+from reprolib.pipeline import system_counts as counting
+from reprolib.pipeline.system_counts import count_systems
 from reprolib.tables.systems_page import PAGE, families, page
 
 ROOT = Path(__file__).parent.parent.parent

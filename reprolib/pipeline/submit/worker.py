@@ -101,7 +101,7 @@ def plan_clone(clone: Path, order: Order) -> None:
         raise SubmitError(
             f"params.yaml of commit {order.revision[:10]} has profile {active}, not {order.profile}: commit it first"
         )
-    command = [sys.executable, "-m", "reprolib", "plan", "--profile", order.profile, "--write"]
+    command = [sys.executable, "-m", "reprolib", "plan", "--profile", order.profile]
     done = subprocess.run(command, cwd=clone, env=_environment(clone), capture_output=True, text=True)
     if done.returncode:
         raise SubmitError(f"planning in a clone of {order.revision[:10]} failed: {done.stderr.strip()}")
