@@ -20,6 +20,7 @@ from benchmarks.pair import build_pair, from_torchvision, spread_predictions
 from reprolib.engine.devices import synchronise
 from reprolib.engine.optimisers import build_optimiser
 from reprolib.evaluation.environment import cpu_name
+from reprolib.models.input_transform import InputSize
 from reprolib.params import Scale, Schedule
 
 NUM_CLASSES = 80
@@ -112,9 +113,9 @@ def prepare_work(
     if precision not in PRECISIONS:
         raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
     short, long = input_size
-    schedule = Schedule(lr=1e-6, min_sizes=(short,), test_size=short, max_size=long)
+    schedule, size = Schedule(lr=1e-6), InputSize(min_sizes=(short,), test_size=short, max_size=long)
     ours, theirs = build_pair(
-        num_classes=NUM_CLASSES, backbone=backbone, scale=scale or Scale(pretrained=False), schedule=schedule
+        num_classes=NUM_CLASSES, backbone=backbone, scale=scale or Scale(pretrained=False), input_size=size
     )
     spread_predictions(theirs)
     ours.load_state_dict(from_torchvision(theirs.state_dict()))

@@ -16,39 +16,40 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.two_stage.detector import TwoStage
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 STAGES = ("conv1", "layer1", "layer2", "layer3", "layer4")
 
 
 def build_pair(
-    *, num_classes: int, backbone: str, scale: Scale, schedule: Schedule, seed: int = 0
+    *, num_classes: int, backbone: str, scale: Scale, input_size: InputSize, seed: int = 0
 ) -> tuple[TwoStage, MaskRCNN]:
     """Ours in the dialect "torchvision" and torchvision's own detector, with the weights that the latter starts from.
 
     backbone: a ResNet that timm and torchvision both have by this name; stand-ins of the scale are not looked up.
-    schedule: one size to train and test at, since each draws among several in its own way. Raises ValueError.
+    input_size: one size to train and test at, since each draws among several in its own way. Raises ValueError.
     """
-    if schedule.min_sizes != (schedule.test_size,):
-        raise ValueError(f"a pair needs one input size, not {schedule.min_sizes} and {schedule.test_size}")
+    if input_size.min_sizes != (input_size.test_size,):
+        raise ValueError(f"a pair needs one input size, not {input_size.min_sizes} and {input_size.test_size}")
     if scale.pretrained:
         raise ValueError("a pair starts from random weights; set scale.pretrained to False")
     torch.manual_seed(seed)
-    theirs = torchvision_model(num_classes=num_classes, backbone=backbone, scale=scale, schedule=schedule)
+    theirs = torchvision_model(num_classes=num_classes, backbone=backbone, scale=scale, input_size=input_size)
     ours = mask_rcnn.build(
         num_classes=num_classes,
         backbone=backbone,
         scale=dataclasses.replace(scale, backbones={}),
-        schedule=schedule,
+        input_size=input_size,
         dialect="torchvision",
     )
     ours.load_state_dict(from_torchvision(theirs.state_dict()))
     return ours, theirs
 
 
-def torchvision_model(*, num_classes: int, backbone: str, scale: Scale, schedule: Schedule) -> MaskRCNN:
+def torchvision_model(*, num_classes: int, backbone: str, scale: Scale, input_size: InputSize) -> MaskRCNN:
     """torchvision's Mask R-CNN of the parts it is published with, in the widths and counts of a scale.
 
     Raises ValueError for a norm that it does not have.
@@ -69,8 +70,8 @@ def torchvision_model(*, num_classes: int, backbone: str, scale: Scale, schedule
     )
     return MaskRCNN(
         pyramid,
-        min_size=schedule.test_size,
-        max_size=schedule.max_size,
+        min_size=input_size.test_size,
+        max_size=input_size.max_size,
         rpn_anchor_generator=AnchorGenerator(tuple((s,) for s in scale.anchor_sizes), ((0.5, 1.0, 2.0),) * 5),
         rpn_pre_nms_top_n_train=scale.rpn_pre_nms[0],
         rpn_pre_nms_top_n_test=scale.rpn_pre_nms[1],

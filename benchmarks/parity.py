@@ -28,6 +28,7 @@ from reprolib.engine.train import train
 from reprolib.evaluation.protocols import find_protocol, score
 from reprolib.params import Profile, resolve
 from reprolib.pipeline.plan import experiment_by_id
+from reprolib.pipeline.runs.build import input_size_of
 
 EXPERIMENT = "coco-mask_rcnn_r50"  # whose scale and schedule under the profile both take
 BACKBONE = "resnet18"
@@ -80,7 +81,9 @@ def run_parity(
     runs = {}
     for seed in seeds:
         classes = len(learnt.class_names)
-        pair = build_pair(num_classes=classes, backbone=backbone, scale=scale, schedule=schedule, seed=seed)
+        pair = build_pair(
+            num_classes=classes, backbone=backbone, scale=scale, input_size=input_size_of(schedule), seed=seed
+        )
         runs[seed], models = {}, dict(zip((OURS, THEIRS), pair, strict=True))
         for name, model in models.items():
             print(f"seed {seed}: {name}", flush=True)

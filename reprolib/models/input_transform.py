@@ -12,7 +12,30 @@ from torch import Tensor, nn
 
 from reprolib.models.dialects import IMAGENET_MEAN, IMAGENET_STD, find_dialect
 from reprolib.models.on_device import numbers_like
-from reprolib.params import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSize:
+    """Sizes in px at which a network sees images; the values here are the published ones of most systems.
+
+    Raises ValueError for a size below 1.
+    """
+
+    min_sizes: tuple[int, ...] = (800,)  # training: the short side is drawn from these
+    max_size: int = 1333  # of the long side
+    test_size: int = 800  # inference: the short side
+
+    def __post_init__(self) -> None:
+        if not self.min_sizes or min(*self.min_sizes, self.test_size, self.max_size) < 1:
+            raise ValueError(f"schedule: min_sizes, max_size and test_size must be positive, not {self}")
+
+    def at_most(self, *, short_side: int, long_side: int | None = None) -> InputSize:
+        """The same for a system whose input has at most these sides; smaller ones stay."""
+        return InputSize(
+            min_sizes=tuple(sorted({min(side, short_side) for side in self.min_sizes})),
+            max_size=min(self.max_size, long_side or self.max_size),
+            test_size=min(self.test_size, short_side),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +58,15 @@ class Batch:
 class InputTransform(nn.Module):
     """Normalise, resize, pad to a multiple of `divisor`.
 
-    In training the short side is drawn from `min_sizes`, per image and from torch's global generator; in
-    inference it is `test_size`. The long side is at most `max_size` pixels. Without keep_ratio both sides get the
+    In training the short side is drawn from the input size's `min_sizes`, per image and from torch's global generator;
+    in inference it is `test_size`. The long side is at most `max_size` pixels. Without keep_ratio both sides get the
     length of the short one.
     """
 
     def __init__(
         self,
+        input_size: InputSize,
         *,
-        min_sizes: Sequence[int],
-        test_size: int,
-        max_size: int,
         mean: Sequence[float],
         std: Sequence[float],
         bgr: bool,
@@ -53,9 +74,8 @@ class InputTransform(nn.Module):
         keep_ratio: bool = True,
     ) -> None:
         super().__init__()
-        if not min_sizes or min(*min_sizes, test_size, max_size) < 1:
-            raise ValueError(f"schedule: sizes must be positive, not {min_sizes=}, {test_size=}, {max_size=}")
-        self.min_sizes, self.test_size, self.max_size = tuple(min_sizes), test_size, max_size
+        self.min_sizes, self.test_size = input_size.min_sizes, input_size.test_size
+        self.max_size = input_size.max_size
         self.bgr, self.divisor, self.keep_ratio = bgr, divisor, keep_ratio
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
@@ -65,7 +85,7 @@ class InputTransform(nn.Module):
         `masks` (and `semantic` maps, where given) of the original size and `to_original`, the factors (x, y) from
         one to the other.
         """
-        resized = [self._one(image) for image in images]
+        resized = [self._prepare(image) for image in images]
         padded = self._pad(resized)
         batch = Batch(
             # Not in training: convolutions and group norm then take up to 1.8x as long on their way back.
@@ -77,7 +97,7 @@ class InputTransform(nn.Module):
             return batch, None
         return batch, [self._target(target, batch.to_original(i)) for i, target in enumerate(targets)]
 
-    def _one(self, image: Tensor) -> Tensor:
+    def _prepare(self, image: Tensor) -> Tensor:
         if image.ndim != 3 or image.shape[0] != 3 or min(image.shape) < 1:
             raise ValueError(f"an image must be [3,H,W], not {list(image.shape)}")
         if not image.is_floating_point():
@@ -126,13 +146,11 @@ class InputTransform(nn.Module):
         return plain | {"boxes": scale_boxes(boxes, 1 / to_original[0], 1 / to_original[1])}
 
 
-def input_transform(schedule: Schedule, *, dialect: str, keep_ratio: bool = True) -> InputTransform:
-    """The transform of a schedule's sizes, normalised as the dialect does."""
+def input_transform(input_size: InputSize, *, dialect: str, keep_ratio: bool = True) -> InputTransform:
+    """The transform to these sizes, normalised as the dialect does."""
     bundle = find_dialect(dialect)
     return InputTransform(
-        min_sizes=schedule.min_sizes,
-        test_size=schedule.test_size,
-        max_size=schedule.max_size,
+        input_size,
         mean=IMAGENET_MEAN,
         std=(1 / 255, 1 / 255, 1 / 255) if bundle.unit_std else IMAGENET_STD,
         bgr=bundle.bgr,

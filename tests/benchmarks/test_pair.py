@@ -9,9 +9,10 @@ import torch
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from benchmarks.pair import build_pair, from_torchvision, torchvision_model
-from reprolib.params import Scale, Schedule, load_profile
+from reprolib.models.input_transform import InputSize
+from reprolib.params import Scale, load_profile
 
-SCHEDULE = Schedule(min_sizes=(64,), test_size=64, max_size=96)
+INPUT_SIZE = InputSize(min_sizes=(64,), test_size=64, max_size=96)
 
 
 def thin(**changes) -> Scale:
@@ -21,7 +22,7 @@ def thin(**changes) -> Scale:
 def test_at_the_published_scale_it_is_torchvisions_own_detector() -> None:
     scale = Scale(pretrained=False, rpn_post_nms=(2000, 1000))
     with torch.device("meta"):
-        made = torchvision_model(num_classes=90, backbone="resnet50", scale=scale, schedule=Schedule())
+        made = torchvision_model(num_classes=90, backbone="resnet50", scale=scale, input_size=InputSize())
         wanted = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
     assert {key: value.shape for key, value in made.state_dict().items()} == {
         key: value.shape for key, value in wanted.state_dict().items() if not key.endswith("num_batches_tracked")
@@ -42,7 +43,7 @@ def test_at_the_published_scale_it_is_torchvisions_own_detector() -> None:
 
 @pytest.mark.parametrize("norm", ["group", "batch", "published"])
 def test_a_thin_pair_detects_the_same(norm) -> None:
-    ours, theirs = build_pair(num_classes=3, backbone="resnet18", scale=thin(norm=norm), schedule=SCHEDULE)
+    ours, theirs = build_pair(num_classes=3, backbone="resnet18", scale=thin(norm=norm), input_size=INPUT_SIZE)
     with torch.no_grad():
         theirs.roi_heads.box_predictor.cls_score.weight.mul_(30)
     ours.load_state_dict(from_torchvision(theirs.state_dict()))
@@ -60,13 +61,13 @@ def test_a_thin_pair_detects_the_same(norm) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "schedule", "message"),
+    ("scale", "input_size", "message"),
     [
-        (thin(), Schedule(min_sizes=(64, 96), test_size=64), "one input size"),
-        (dataclasses.replace(thin(), pretrained=True), SCHEDULE, "pretrained to False"),
-        (thin(norm="layer"), SCHEDULE, "known are published, batch, group"),
+        (thin(), InputSize(min_sizes=(64, 96), test_size=64), "one input size"),
+        (dataclasses.replace(thin(), pretrained=True), INPUT_SIZE, "pretrained to False"),
+        (thin(norm="layer"), INPUT_SIZE, "known are published, batch, group"),
     ],
 )
-def test_what_has_no_counterpart_is_refused(scale, schedule, message) -> None:
+def test_what_has_no_counterpart_is_refused(scale, input_size, message) -> None:
     with pytest.raises(ValueError, match=message):
-        build_pair(num_classes=3, backbone="resnet18", scale=scale, schedule=schedule)
+        build_pair(num_classes=3, backbone="resnet18", scale=scale, input_size=input_size)

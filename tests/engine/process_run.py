@@ -25,6 +25,7 @@ from reprolib.engine.seeds import seed_everything
 from reprolib.engine.train import train
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.params import Scale, Schedule
+from reprolib.pipeline.runs.build import input_size_of
 
 STEP = dataclasses.replace(
     SCHEDULE, optimizer="sgd", momentum=0.0, weight_decay=0.0, iterations=1, policy="step", warmup_iterations=0,
@@ -93,7 +94,7 @@ def run(folder: Path, model: torch.nn.Module, schedule: Schedule, **more: object
 
 def rois(folder: Path, *, accumulate: int) -> None:
     seed_everything(3)
-    model = mask_rcnn.build(num_classes=2, backbone="resnet50", scale=THIN, schedule=ROIS)
+    model = mask_rcnn.build(num_classes=2, backbone="resnet50", scale=THIN, input_size=input_size_of(ROIS))
     run(folder, model, dataclasses.replace(ROIS, accumulate=accumulate))
 
 

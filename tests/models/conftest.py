@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 SCALE = Scale(
     backbones={"resnet50": "resnet10t"},
@@ -21,7 +22,7 @@ SCALE = Scale(
     rpn_post_nms=(100, 50),
     roi_batch=32,
 )
-SCHEDULE = Schedule(min_sizes=(64,), test_size=64, max_size=128)
+INPUT_SIZE = InputSize(min_sizes=(64,), test_size=64, max_size=128)
 
 
 def make_scene(height: int = 64, width: int = 64, *, count: int = 2, seed: int = 0) -> tuple[Tensor, dict]:
@@ -44,7 +45,7 @@ def make_scene(height: int = 64, width: int = 64, *, count: int = 2, seed: int =
 
 def make_model(*, seed: int = 0, num_classes: int = 2, scale: Scale = SCALE, **switches):
     torch.manual_seed(seed)
-    return mask_rcnn.build(num_classes=num_classes, backbone="resnet50", scale=scale, schedule=SCHEDULE, **switches)
+    return mask_rcnn.build(num_classes=num_classes, backbone="resnet50", scale=scale, input_size=INPUT_SIZE, **switches)
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +63,8 @@ def thin_scale() -> Scale:
 
 
 @pytest.fixture
-def schedule() -> Schedule:
-    return SCHEDULE
+def input_size() -> InputSize:
+    return INPUT_SIZE
 
 
 @pytest.fixture

@@ -9,18 +9,19 @@ import torch
 import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.bmask_rcnn import model as bmask_rcnn
 from reprolib.models.systems.bmask_rcnn.boundary_preserving_branch import boundary_preserving_branch
 from reprolib.models.systems.bmask_rcnn.boundary_preserving_head import BoundaryPreservingHead, inner_boundary
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.two_stage.samples import Samples
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80, dialect="d2", system=bmask_rcnn):
     return on_meta(
         lambda: system.build(
-            num_classes=num_classes, backbone=backbone, scale=Scale(), schedule=Schedule(), dialect=dialect
+            num_classes=num_classes, backbone=backbone, scale=Scale(), input_size=InputSize(), dialect=dialect
         )
     )
 
@@ -160,8 +161,3 @@ def test_inference_draws_the_masks_that_training_learns(branch, features) -> Non
         (found,) = branch.inference(features, [{"boxes": boxes, "labels": labels}])
         logits, _ = branch.head(*branch._both(features, [boxes]))
     torch.testing.assert_close(found["masks"], logits[[0, 1], labels - 1].sigmoid())
-
-
-def test_components_are_refused() -> None:
-    with pytest.raises(ValueError, match="BMask R-CNN has no components, but cem"):
-        bmask_rcnn.build(num_classes=1, backbone="resnet50", components=("cem",), scale=Scale(), schedule=Schedule())

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.box2mask import box2mask_head
 from reprolib.models.systems.box2mask import model as box2mask
 from reprolib.models.systems.box2mask.box2mask_head import filtered_maps
@@ -19,11 +20,11 @@ from reprolib.models.systems.box2mask.box_supervision import (
     projection_loss,
 )
 from reprolib.models.systems.box2mask.tree_filter import edge_weights, spanning_tree, tree_filter
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80, **switches):
-    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "schedule": Schedule()}
+    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "input_size": InputSize()}
     return on_meta(lambda: box2mask.build(**arguments | switches))
 
 
@@ -250,10 +251,10 @@ def test_gradients_reach_maps_and_the_level_sets_feature():
 
 
 @pytest.fixture
-def thin(thin_scale, schedule):
+def thin(thin_scale, input_size):
     def build(**switches):
         torch.manual_seed(0)
-        return box2mask.build(num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule, **switches)
+        return box2mask.build(num_classes=2, backbone="resnet50", scale=thin_scale, input_size=input_size, **switches)
 
     return build
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.cascade_mask_rcnn import model as cascade_mask_rcnn
 from reprolib.models.systems.cascade_mask_rcnn.cascade import CascadeHeads, ScaleGradient, cascade_heads
 from reprolib.models.two_stage.box_stage import BoxStage
 from reprolib.models.two_stage.samples import RoISampler
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(**switches) -> int:
     with torch.device("meta"):
-        model = cascade_mask_rcnn.build(scale=Scale(), schedule=Schedule(), **switches)
+        model = cascade_mask_rcnn.build(scale=Scale(), input_size=InputSize(), **switches)
     return sum(p.numel() for p in model.parameters())
 
 
@@ -182,9 +183,7 @@ def test_masks_of_detections_are_the_mean_of_the_branches(thin_scale) -> None:
     assert torch.allclose(masks, torch.full((2, 28, 28), 0.5))
 
 
-def test_another_cascade_dialect_and_components_are_refused(thin_scale, schedule) -> None:
-    arguments = {"num_classes": 2, "backbone": "resnet50", "scale": thin_scale, "schedule": schedule}
-    with pytest.raises(ValueError, match="cascade_dialect must be 'mm' or 'd2', not 'mx'"):
+def test_another_cascade_dialect_is_refused(thin_scale, input_size) -> None:
+    arguments = {"num_classes": 2, "backbone": "resnet50", "scale": thin_scale, "input_size": input_size}
+    with pytest.raises(ValueError, match="cascade_dialect must be one of mm, d2, not 'mx'"):
         cascade_mask_rcnn.build(**arguments, cascade_dialect="mx")
-    with pytest.raises(ValueError, match="Cascade Mask R-CNN has no components, but aspp"):
-        cascade_mask_rcnn.build(**arguments, components=("aspp",))

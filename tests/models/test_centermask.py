@@ -8,16 +8,17 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.centermask import model as centermask
 from reprolib.models.systems.centermask.area_ratio_pooler import AreaRatioPooler, SizedMaps
 from reprolib.models.systems.centermask.attention_mask_head import SpatialAttention
 from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import mask_iou_targets
 from reprolib.models.two_stage.roi_pooler import RoIPooler
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80, **switches):
-    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "schedule": Schedule()}
+    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "input_size": InputSize()}
     return on_meta(lambda: centermask.build(**arguments | switches))
 
 
@@ -88,10 +89,10 @@ def test_identical_masks_have_an_iou_of_one():
 
 
 @pytest.fixture
-def build(thin_scale, schedule):
+def build(thin_scale, input_size):
     def built(**switches):
         torch.manual_seed(0)
-        arguments = {"num_classes": 2, "backbone": "resnet50", "scale": thin_scale, "schedule": schedule}
+        arguments = {"num_classes": 2, "backbone": "resnet50", "scale": thin_scale, "input_size": input_size}
         return centermask.build(**arguments | switches)
 
     return built

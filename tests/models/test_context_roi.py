@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torchvision.ops import roi_align
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.cse_mask_rcnn import model as cse_mask_rcnn
 from reprolib.models.systems.emin import model as emin
 from reprolib.models.systems.fl_cse_roie import model as fl_cse_roie
@@ -20,7 +21,7 @@ from reprolib.models.systems.htc import model as htc
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.two_stage.mask_head import MaskHead
 from reprolib.models.two_stage.roi_pooler import roi_pooler
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(system, *, backbone="resnet101", num_classes=1, **switches):
@@ -29,7 +30,7 @@ def published(system, *, backbone="resnet101", num_classes=1, **switches):
             num_classes=num_classes,
             backbone=backbone,
             scale=Scale(),
-            schedule=Schedule(),
+            input_size=InputSize(),
             **{"dialect": "mm"} | switches,
         )
     )
@@ -188,10 +189,10 @@ def test_carafe_enlarges_the_masks(thin_scale) -> None:
         (emin, {"dialect": "torchvision"}),
     ],
 )
-def test_switches_train_and_detect(system, switches, thin_scale, schedule, scene) -> None:
+def test_switches_train_and_detect(system, switches, thin_scale, input_size, scene) -> None:
     scale = dataclasses.replace(thin_scale, norm="group", score_threshold=0.01)
     torch.manual_seed(0)
-    model = system.build(num_classes=2, backbone="resnet50", scale=scale, schedule=schedule, **switches)
+    model = system.build(num_classes=2, backbone="resnet50", scale=scale, input_size=input_size, **switches)
     image, target = scene(64, 96)
     losses = model.train()([image], [target])
     sum(losses.values()).backward()
@@ -205,9 +206,6 @@ def test_switches_train_and_detect(system, switches, thin_scale, schedule, scene
 @pytest.mark.parametrize(
     ("system", "switches", "message"),
     [
-        (fl_cse_roie, {"components": ("aspp",)}, "FL-CSE-RoIE has no components, but aspp"),
-        (cse_mask_rcnn, {"components": ("aspp",)}, "C-SE Mask R-CNN has no components, but aspp"),
-        (emin, {"components": ("aspp",)}, "EMIN has no components, but aspp"),
         (fl_cse_roie, {"level_fuse": "max"}, "level_fuse must be one of own, sum, concat_1x1, not 'max'"),
         (fl_cse_roie, {"context_scales": ()}, "context_scales must be one number above 0 or several, not "),
         (cse_mask_rcnn, {"context_scales": (1.0, -2.0)}, "context_scales must be one number above 0 or several"),

@@ -10,18 +10,19 @@ import torch
 from scipy.fft import dctn
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.dct_mask import model as dct_mask
 from reprolib.models.systems.dct_mask.dct_mask_branch import DCTMaskHead, dct_mask_branch
 from reprolib.models.systems.dct_mask.mask_dct import MaskDCT, cosine_matrix, zigzag
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.two_stage.samples import Samples
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80, dialect="d2", system=dct_mask):
     return on_meta(
         lambda: system.build(
-            num_classes=num_classes, backbone=backbone, scale=Scale(), schedule=Schedule(), dialect=dialect
+            num_classes=num_classes, backbone=backbone, scale=Scale(), input_size=InputSize(), dialect=dialect
         )
     )
 
@@ -196,7 +197,6 @@ def test_codes_are_exact_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("switches", "message"),
     [
-        ({"components": ("cem",)}, "DCT-Mask has no components, but cem"),
         ({"dct_loss": "bce"}, "dct_loss must be one of l1, smooth_l1, l2, not 'bce'"),
         ({"dct_dim": 65, "dct_size": 8}, "dct_dim must be 1 to 64"),
         ({"dct_dim": 0}, "dct_dim must be 1 to 16384"),
@@ -205,5 +205,7 @@ def test_codes_are_exact_under_autocast() -> None:
 def test_unknown_switches_are_named(switches, message) -> None:
     with pytest.raises(ValueError, match=message):
         on_meta(
-            lambda: dct_mask.build(num_classes=1, backbone="resnet50", scale=Scale(), schedule=Schedule(), **switches)
+            lambda: dct_mask.build(
+                num_classes=1, backbone="resnet50", scale=Scale(), input_size=InputSize(), **switches
+            )
         )

@@ -134,12 +134,12 @@ BUDGET = {
 
 
 @pytest.mark.parametrize("module", BUDGET)
-def test_a_training_step_waits_no_more_often_than_it_must(module, thin_scale, schedule, scene):
+def test_a_training_step_waits_no_more_often_than_it_must(module, thin_scale, input_size, scene):
     switches, of_batch, of_image = BUDGET[module]
     torch.manual_seed(0)
     model = (
         importlib.import_module(module)
-        .build(num_classes=2, scale=thin_scale, schedule=schedule, **({"backbone": "resnet50"} | switches))
+        .build(num_classes=2, scale=thin_scale, input_size=input_size, **({"backbone": "resnet50"} | switches))
         .train()
     )
     for count in (1, 2):

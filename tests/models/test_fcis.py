@@ -13,20 +13,20 @@ from torchvision.ops import ps_roi_align
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.backbones import EvalBatchNorm, build_backbone
 from reprolib.models.detections import DetectionRule
-from reprolib.models.input_transform import Batch
+from reprolib.models.input_transform import Batch, InputSize
 from reprolib.models.systems.fcis import model as fcis
 from reprolib.models.systems.fcis.fcis_head import Pooled, Predictions
 from reprolib.models.systems.fcis.fcis_proposals import SoftmaxRPNHead
 from reprolib.models.systems.fcis.mask_voting import vote
 from reprolib.models.systems.fcis.position_sensitive import PositionSensitivePooler
 from reprolib.models.two_stage.mask_targets import cut_masks
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 @pytest.mark.parametrize(("num_classes", "total"), [(80, 57_892_626), (1, 49_957_076)])
 def test_parameter_counts(num_classes, total) -> None:
     model = on_meta(
-        lambda: fcis.build(num_classes=num_classes, backbone="resnet101", scale=Scale(), schedule=Schedule())
+        lambda: fcis.build(num_classes=num_classes, backbone="resnet101", scale=Scale(), input_size=InputSize())
     )
     assert count_parameters(model)["params"] == total
     assert model.head.scores.out_channels == 98 * (1 + num_classes) and model.head.deltas.out_channels == 392
@@ -129,9 +129,9 @@ def test_masks_are_the_softmax_of_inside_and_outside() -> None:
 
 
 @pytest.fixture
-def head(thin_scale, schedule):
+def head(thin_scale, input_size):
     torch.manual_seed(0)
-    return fcis.build(num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule).head
+    return fcis.build(num_classes=2, backbone="resnet50", scale=thin_scale, input_size=input_size).head
 
 
 def test_the_hardest_boxes_of_each_image_train(head) -> None:
@@ -217,15 +217,9 @@ def test_distant_boxes_do_not_vote_and_empty_masks_are_left_out() -> None:
     assert none["masks"].shape == (0, 40, 40) and none["boxes"].shape == (0, 4)
 
 
-def test_norms_of_the_backbone_are_fixed_but_counted(thin_scale, schedule) -> None:
+def test_norms_of_the_backbone_are_fixed_but_counted(thin_scale, input_size) -> None:
     scale = dataclasses.replace(thin_scale, norm="published")
-    model = fcis.build(num_classes=1, backbone="resnet50", scale=scale, schedule=schedule)
+    model = fcis.build(num_classes=1, backbone="resnet50", scale=scale, input_size=input_size)
     norms = [module for module in model.backbone.modules() if isinstance(module, EvalBatchNorm)]
     assert norms and not any(parameter.requires_grad for norm in norms for parameter in norm.parameters())
     assert any(parameter.requires_grad for parameter in model.backbone.parameters())
-
-
-def test_components_are_refused(thin_scale, schedule) -> None:
-    plain = {"num_classes": 1, "backbone": "resnet50", "scale": thin_scale, "schedule": schedule}
-    with pytest.raises(ValueError, match="FCIS has no components, but aspp"):
-        fcis.build(**plain, components=("aspp",))

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.groie import model as groie
 from reprolib.models.systems.groie.generic_roi_extractor import (
     GenericRoIExtractor,
@@ -19,7 +20,7 @@ from reprolib.models.systems.groie.generic_roi_extractor import (
 )
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.two_stage.roi_pooler import all_level_pooler
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(system=groie, *, dialect="mm", backbone="resnet50", num_classes=80):
@@ -28,7 +29,7 @@ def published(system=groie, *, dialect="mm", backbone="resnet50", num_classes=80
             num_classes=num_classes,
             backbone=backbone,
             scale=Scale(pretrained=False),
-            schedule=Schedule(),
+            input_size=InputSize(),
             dialect=dialect,
         )
 
@@ -40,10 +41,10 @@ def params(module) -> int:
 
 
 @pytest.fixture
-def thin(thin_scale, schedule):
+def thin(thin_scale, input_size):
     def build(**switches):
         torch.manual_seed(0)
-        return groie.build(num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule, **switches)
+        return groie.build(num_classes=2, backbone="resnet50", scale=thin_scale, input_size=input_size, **switches)
 
     return build
 
@@ -231,8 +232,3 @@ def test_runs_under_autocast(thin, scene) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         losses = model([image], [target])
     assert all(loss.dtype == torch.float32 and torch.isfinite(loss) for loss in losses.values())
-
-
-def test_components_are_refused(thin) -> None:
-    with pytest.raises(ValueError, match="GRoIE has no components, but aspp"):
-        thin(components=("aspp",))

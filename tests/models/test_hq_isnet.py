@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.hq_isnet import model as hq_isnet
 from reprolib.models.systems.hq_isnet.high_resolution_pyramid import HighResolutionPyramid
 from reprolib.models.two_stage.detector import two_stage
 from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 WIDTHS = {name: [base * 2**i for i in range(4)] for name, base in (("w18", 18), ("w32", 32), ("w40", 40))}
 
@@ -88,7 +89,7 @@ COUNTS = [
 @pytest.mark.parametrize(("width", "classes", "mask_rcnn", "cascade", "htc"), COUNTS)
 def test_published_counts(width, classes, mask_rcnn, cascade, htc) -> None:
     """Spec section 7. The three systems share trunk and pyramid; all of it is trained."""
-    common = {"backbone": f"hrnet_{width}", "scale": Scale(), "schedule": Schedule()}
+    common = {"backbone": f"hrnet_{width}", "scale": Scale(), "input_size": InputSize()}
     plain = on_meta(
         lambda: two_stage(
             **common,
@@ -105,17 +106,17 @@ def test_published_counts(width, classes, mask_rcnn, cascade, htc) -> None:
 
 
 def test_a_proposal_costs_three_box_heads() -> None:
-    model = on_meta(lambda: hq_isnet.build(num_classes=1, backbone="hrnet_w18", scale=Scale(), schedule=Schedule()))
+    model = on_meta(lambda: hq_isnet.build(num_classes=1, backbone="hrnet_w18", scale=Scale(), input_size=InputSize()))
     few, many = (flops(model, 64, 96, proposals=count, detections=1) for count in (10, 11))
     assert many - few == 3 * (12_544 * 1024 + 1024 * 1024 + 1024 * (2 + 4))
 
 
 @pytest.mark.parametrize("head", ["htc_nosem", "cascade_mm"])
 @pytest.mark.parametrize("stand_in", ["hrnet_w18_small", "resnet10t"])
-def test_trains_and_detects_on_thin_networks(thin_scale, schedule, scene, head, stand_in) -> None:
+def test_trains_and_detects_on_thin_networks(thin_scale, input_size, scene, head, stand_in) -> None:
     scale = dataclasses.replace(thin_scale, backbones={"hrnet_w32": stand_in}, norm="group")
     torch.manual_seed(0)
-    model = hq_isnet.build(num_classes=2, backbone="hrnet_w32", scale=scale, schedule=schedule, hqis_head=head)
+    model = hq_isnet.build(num_classes=2, backbone="hrnet_w32", scale=scale, input_size=input_size, hqis_head=head)
     image, target = scene(64, 96)
     losses = model.train()([image], [target])
     sum(losses.values()).backward()
@@ -130,7 +131,6 @@ def test_trains_and_detects_on_thin_networks(thin_scale, schedule, scene, head, 
 @pytest.mark.parametrize(
     ("switches", "message"),
     [
-        ({"components": ("cem",)}, "HQ-ISNet has no components, but cem"),
         ({"hqis_head": "htc"}, "hqis_head must be one of htc_nosem, cascade_mm, not 'htc'"),
         ({"hrfpn_pool": "mean"}, "hrfpn_pool must be one of avg, max, not 'mean'"),
     ],
@@ -138,5 +138,7 @@ def test_trains_and_detects_on_thin_networks(thin_scale, schedule, scene, head, 
 def test_unknown_switches_are_named(switches, message) -> None:
     with pytest.raises(ValueError, match=message):
         on_meta(
-            lambda: hq_isnet.build(num_classes=1, backbone="hrnet_w18", scale=Scale(), schedule=Schedule(), **switches)
+            lambda: hq_isnet.build(
+                num_classes=1, backbone="hrnet_w18", scale=Scale(), input_size=InputSize(), **switches
+            )
         )

@@ -9,19 +9,20 @@ import torch
 from torchvision.ops import box_iou
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.cascade_mask_rcnn import model as cascade_mask_rcnn
 from reprolib.models.systems.htc import model as htc
 from reprolib.models.systems.htc.hybrid_task_cascade import HybridTaskCascadeHeads, htc_heads
 from reprolib.models.two_stage.box_stage import BoxStage
 from reprolib.models.two_stage.semantic_branch import build_semantic
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 SIZE = (64, 64)
 TRUTH = torch.tensor([[8.0, 8.0, 40.0, 40.0], [30.0, 20.0, 60.0, 60.0]])
 
 
 def published(system=htc, **switches):
-    return on_meta(lambda: system.build(scale=Scale(), schedule=Schedule(), **switches))
+    return on_meta(lambda: system.build(scale=Scale(), input_size=InputSize(), **switches))
 
 
 @pytest.mark.parametrize(
@@ -247,22 +248,24 @@ def test_the_background_channel_is_skipped(thin_scale) -> None:
     assert gradient[0] == 0 and gradient[1:].all()
 
 
-def test_score_threshold(thin_scale, schedule) -> None:
+def test_score_threshold(thin_scale, input_size) -> None:
     """HTC's configurations keep detections above 0.001; a scale may set another threshold."""
-    arguments = {"num_classes": 2, "backbone": "resnet50", "schedule": schedule}
+    arguments = {"num_classes": 2, "backbone": "resnet50", "input_size": input_size}
     assert htc.build(scale=thin_scale, **arguments).roi_heads.rule.score_threshold == 0.001
     changed = dataclasses.replace(thin_scale, score_threshold=0.3)
     assert htc.build(scale=changed, **arguments).roi_heads.rule.score_threshold == 0.3
 
 
-def full(thin_scale, schedule, source: str):
+def full(thin_scale, input_size, source: str):
     torch.manual_seed(0)
-    return htc.build(num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule, semantic_source=source)
+    return htc.build(
+        num_classes=2, backbone="resnet50", scale=thin_scale, input_size=input_size, semantic_source=source
+    )
 
 
 @pytest.mark.parametrize("source", ["stuff", "from_instances"])
-def test_trains_and_detects_with_a_semantic_branch(thin_scale, schedule, scene, source) -> None:
-    model = full(thin_scale, schedule, source).train()
+def test_trains_and_detects_with_a_semantic_branch(thin_scale, input_size, scene, source) -> None:
+    model = full(thin_scale, input_size, source).train()
     images, targets = zip(*(scene(seed=seed) for seed in range(2)), strict=True)
     if source == "stuff":
         targets = [t | {"semantic": torch.where(t["masks"].any(0).bool(), 182, 255)} for t in targets]
@@ -302,8 +305,8 @@ def test_the_embedding_is_added_to_what_boxes_read(thin_scale) -> None:
 
 
 @pytest.mark.parametrize("source", ["off", "from_instances"])
-def test_images_without_instances_cost_nothing_in_boxes_and_masks(thin_scale, schedule, scene, source) -> None:
-    model = full(thin_scale, schedule, source).train()
+def test_images_without_instances_cost_nothing_in_boxes_and_masks(thin_scale, input_size, scene, source) -> None:
+    model = full(thin_scale, input_size, source).train()
     image, target = scene()
     nothing = {key: target[key][:0] for key in ("boxes", "labels", "masks")}
     losses = model([image], [nothing])
@@ -337,9 +340,7 @@ def test_no_detections_give_no_masks(thin_scale) -> None:
     assert len(found["boxes"]) == len(found["masks"]) == 0 and found["masks"].ndim == 3
 
 
-def test_nonsense_is_refused(thin_scale, schedule) -> None:
-    arguments = {"num_classes": 2, "backbone": "resnet50", "scale": thin_scale, "schedule": schedule}
+def test_nonsense_is_refused(thin_scale, input_size) -> None:
+    arguments = {"num_classes": 2, "backbone": "resnet50", "scale": thin_scale, "input_size": input_size}
     with pytest.raises(ValueError, match="semantic_source must be one of off, stuff, from_instances, not 'things'"):
         htc.build(**arguments, semantic_source="things")
-    with pytest.raises(ValueError, match="HTC has no components, but aspp is switched on"):
-        htc.build(**arguments, components=("aspp",))

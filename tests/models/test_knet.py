@@ -10,18 +10,18 @@ import torch.nn.functional as F
 
 from benchmarks.given_instances import drawn_boxes
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.input_transform import Batch
+from reprolib.models.input_transform import Batch, InputSize
 from reprolib.models.queries.assignment import Matched
 from reprolib.models.systems.knet import model as knet
 from reprolib.models.systems.knet.knet_feature import KernelHead, LocalisationPyramid, group_features
 from reprolib.models.systems.knet.knet_head import KNetHead, Predictions, soft_masks
 from reprolib.models.systems.knet.knet_losses import class_loss, mask_losses, match, semantic_loss
 from reprolib.models.systems.knet.knet_stage import AdaptiveUpdate, KernelUpdate
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80, **switches):
-    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "schedule": Schedule()}
+    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "input_size": InputSize()}
     return on_meta(lambda: knet.build(**arguments | switches))
 
 
@@ -42,7 +42,7 @@ def test_parameters_by_part():
 
 
 def test_unknown_switches_are_refused():
-    with pytest.raises(ValueError, match="match_on must be before or current"):
+    with pytest.raises(ValueError, match="match_on must be one of before, current"):
         published(match_on="after")
 
 

@@ -10,19 +10,19 @@ import torch.nn.functional as F
 
 from benchmarks.given_instances import drawn_boxes
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.input_transform import Batch
+from reprolib.models.input_transform import Batch, InputSize
 from reprolib.models.queries.mask_classification import MaskClassification, Predictions, classification_loss
 from reprolib.models.queries.point_criterion import PointCriterion, linear_dice_loss, points_of
 from reprolib.models.queries.point_sampling import sample_maps, uncertain_points
 from reprolib.models.systems.mask2former import model as mask2former
 from reprolib.models.systems.mask2former.mask2former_decoder import MaskedDecoder, inside_masks
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80):
     return on_meta(
         lambda: mask2former.build(
-            num_classes=num_classes, backbone=backbone, scale=Scale(), schedule=Schedule(test_size=800)
+            num_classes=num_classes, backbone=backbone, scale=Scale(), input_size=InputSize(test_size=800)
         )
     )
 

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from torchvision.models.detection.roi_heads import paste_masks_in_image, project_masks_on_boxes
 from torchvision.ops import roi_align
 
-from reprolib.models.input_transform import InputTransform, input_transform
+from reprolib.models.input_transform import InputSize, InputTransform, input_transform
 from reprolib.models.two_stage import mask_targets
 from reprolib.models.two_stage.mask_targets import cut_masks
 from reprolib.models.two_stage.paste import paste_masks
 from reprolib.models.two_stage.roi_align_cpu import roi_align_cpu
 from reprolib.models.two_stage.roi_pooler import RoIPooler
-from reprolib.params import Schedule
 
 HEIGHT, WIDTH = 37, 53
 corner = st.floats(-10, 60, width=32)
@@ -119,8 +118,8 @@ def test_targets_of_a_resized_image_come_from_the_mask_as_given(size, small_mode
 
 
 def test_short_sides_are_drawn_in_training_only() -> None:
-    schedule = Schedule(min_sizes=(32, 48, 64), test_size=40, max_size=1000)
-    transform = input_transform(schedule, dialect="d2").train()
+    input_size = InputSize(min_sizes=(32, 48, 64), test_size=40, max_size=1000)
+    transform = input_transform(input_size, dialect="d2").train()
     torch.manual_seed(0)
     drawn = {transform([torch.rand(3, 60, 90)])[0].image_sizes[0][0] for _ in range(30)}
     assert drawn == {32, 48, 64}
@@ -132,18 +131,31 @@ def test_short_sides_are_drawn_in_training_only() -> None:
     size=st.tuples(st.integers(5, 90), st.integers(5, 90)), keep_ratio=st.booleans(), divisor=st.sampled_from([1, 32])
 )
 def test_an_images_input_is_known_without_it(size, keep_ratio, divisor) -> None:
-    sizes = {"min_sizes": (20,), "test_size": 40, "max_size": 70, "divisor": divisor, "keep_ratio": keep_ratio}
-    transform = InputTransform(**sizes, mean=(0, 0, 0), std=(1, 1, 1), bgr=False).eval()
+    sizes, more = InputSize(min_sizes=(20,), test_size=40, max_size=70), {"divisor": divisor, "keep_ratio": keep_ratio}
+    transform = InputTransform(sizes, mean=(0, 0, 0), std=(1, 1, 1), bgr=False, **more).eval()
     assert transform([torch.rand(3, *size)])[0].tensors.shape[-2:] == transform.test_input(*size)
 
 
+def test_a_systems_input_is_at_most_its_own_and_smaller_ones_stay() -> None:
+    published = InputSize(min_sizes=(640, 800, 400), max_size=1333, test_size=800)
+    bounded = InputSize(min_sizes=(400, 448), max_size=768, test_size=448)
+    assert published.at_most(short_side=448, long_side=768) == bounded == bounded.at_most(short_side=500, long_side=900)
+    assert published.at_most(short_side=448).max_size == 1333
+
+
+@pytest.mark.parametrize("changes", [{"min_sizes": ()}, {"min_sizes": (64, 0)}, {"test_size": 0}, {"max_size": -1}])
+def test_input_sizes_that_are_not_positive_are_refused(changes) -> None:
+    with pytest.raises(ValueError, match="min_sizes, max_size and test_size must be positive"):
+        InputSize(**changes)
+
+
 def test_dialects_normalise_the_same_picture() -> None:
-    schedule = Schedule(test_size=32, max_size=64)
+    input_size = InputSize(test_size=32, max_size=64)
     image = torch.rand(3, 32, 32)
-    d2 = input_transform(schedule, dialect="d2").eval()([image])[0].tensors[0]
+    d2 = input_transform(input_size, dialect="d2").eval()([image])[0].tensors[0]
     mean = torch.tensor([103.53, 116.28, 123.675])[:, None, None]  # as detectron2 prints them
     assert torch.allclose(d2, image.flip(0) * 255 - mean, atol=1e-2)
-    mm = input_transform(schedule, dialect="mm").eval()([image])[0].tensors[0]
+    mm = input_transform(input_size, dialect="mm").eval()([image])[0].tensors[0]
     std = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
     assert torch.allclose(mm * std, d2.flip(0), atol=1e-2)
 
@@ -157,8 +169,8 @@ def test_dialects_normalise_the_same_picture() -> None:
     ],
 )
 def test_other_images_are_refused(image, error, message) -> None:
-    sizes = {"min_sizes": (8,), "test_size": 8, "max_size": 16}
-    transform = InputTransform(**sizes, mean=(0, 0, 0), std=(1, 1, 1), bgr=False)
+    sizes = InputSize(min_sizes=(8,), test_size=8, max_size=16)
+    transform = InputTransform(sizes, mean=(0, 0, 0), std=(1, 1, 1), bgr=False)
     with pytest.raises(error, match=message):
         transform([image])
 

@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.two_stage.detector import two_stage
 from reprolib.models.two_stage.mask_branch import plain_mask_branch
 from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(**switches):
     with torch.device("meta"):
-        return mask_rcnn.build(scale=Scale(), schedule=Schedule(), **switches)
+        return mask_rcnn.build(scale=Scale(), input_size=InputSize(), **switches)
 
 
 def parameters(model, *, trainable: bool = False) -> int:
@@ -69,11 +70,6 @@ def test_stride_in_1x1_is_cheaper_and_as_large() -> None:
         size.append(parameters(model))
     assert flops == [pytest.approx(75.07, abs=0.01), pytest.approx(70.82, abs=0.01)]
     assert size[0] == size[1]
-
-
-def test_components_are_refused(small_model) -> None:
-    with pytest.raises(ValueError, match="Mask R-CNN has no components, but aspp"):
-        small_model(components=("aspp",))
 
 
 def test_unknown_dialect_is_refused(small_model) -> None:
@@ -180,7 +176,7 @@ def test_boxes_keep_full_precision_under_autocast(small_model, scene) -> None:
         assert abs(loss - expected[name]) < 0.1, name
 
 
-def test_another_neck_and_mask_head_fit(thin_scale, schedule, scene) -> None:
+def test_another_neck_and_mask_head_fit(thin_scale, input_size, scene) -> None:
     class Head(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -204,7 +200,7 @@ def test_another_neck_and_mask_head_fit(thin_scale, schedule, scene) -> None:
     model = two_stage(
         backbone="resnet50",
         scale=thin_scale,
-        schedule=schedule,
+        input_size=input_size,
         dialect="d2",
         neck=Neck,
         roi_heads=mask_rcnn_heads(**parts, mask_branch=branch),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.systems.mask_scoring_rcnn import mask_iou_head
 from reprolib.models.systems.mask_scoring_rcnn import model as mask_scoring_rcnn
@@ -20,7 +21,7 @@ from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import (
 from reprolib.models.systems.mask_scoring_rcnn.mask_scoring_branch import visible_shares
 from reprolib.models.two_stage.mask_targets import cut_masks
 from reprolib.models.two_stage.samples import Samples
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80, dialect="mm", system=mask_scoring_rcnn, **switches):
@@ -29,7 +30,7 @@ def published(backbone="resnet50", num_classes=80, dialect="mm", system=mask_sco
             num_classes=num_classes,
             backbone=backbone,
             scale=Scale(),
-            schedule=Schedule(),
+            input_size=InputSize(),
             dialect=dialect,
             **switches,
         )
@@ -37,10 +38,12 @@ def published(backbone="resnet50", num_classes=80, dialect="mm", system=mask_sco
 
 
 @pytest.fixture
-def thin(thin_scale, schedule):
+def thin(thin_scale, input_size):
     def build(*, seed=0, num_classes=2, scale=thin_scale, system=mask_scoring_rcnn, **switches):
         torch.manual_seed(seed)
-        return system.build(num_classes=num_classes, backbone="resnet50", scale=scale, schedule=schedule, **switches)
+        return system.build(
+            num_classes=num_classes, backbone="resnet50", scale=scale, input_size=input_size, **switches
+        )
 
     return build
 
@@ -308,8 +311,6 @@ def test_no_detections_have_no_mask_scores(thin, scene, thin_scale) -> None:
     assert [tuple(one["mask_scores"].shape) for one in found] == [(0,), (0,)]
 
 
-def test_components_and_unknown_dialects_are_refused(thin) -> None:
-    with pytest.raises(ValueError, match="Mask Scoring R-CNN has no components, but aspp"):
-        thin(components=("aspp",))
+def test_unknown_dialects_are_refused(thin) -> None:
     with pytest.raises(ValueError, match="known are d2, mm, torchvision"):
         thin(dialect="paddle")

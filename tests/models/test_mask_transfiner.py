@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from reprolib.evaluation.cost import count_parameters, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_transfiner import model as mask_transfiner
 from reprolib.models.systems.mask_transfiner.incoherence import (
     boundaries,
@@ -23,7 +24,7 @@ from reprolib.models.systems.mask_transfiner.transfiner_heads import any_instanc
 from reprolib.models.two_stage.mask_targets import cut_masks
 from reprolib.models.two_stage.roi_pooler import roi_pooler
 from reprolib.models.two_stage.samples import Samples
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_published_parameter_counts(dialect, backbone, num_classes, boundary, to
             num_classes=num_classes,
             backbone=backbone,
             scale=Scale(),
-            schedule=Schedule(),
+            input_size=InputSize(),
             dialect=dialect,
             boundary_branch=boundary,
         )
@@ -302,9 +303,9 @@ def test_any_instance_is_read_at_the_cells_centres() -> None:
     assert not found[0, 5:].any() and not found[0, :, 5:].any() and not found[1].any()
 
 
-def test_losses_and_what_they_train(thin_scale, schedule, scene) -> None:
+def test_losses_and_what_they_train(thin_scale, input_size, scene) -> None:
     torch.manual_seed(0)
-    model = mask_transfiner.build(num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule).train()
+    model = mask_transfiner.build(num_classes=2, backbone="resnet50", scale=thin_scale, input_size=input_size).train()
     names = {"loss_mask", "loss_incoherence", "loss_boundary", "loss_semantic", "loss_refinement"}
     image, target = scene()
     losses = model([image], [target])
@@ -317,13 +318,6 @@ def test_losses_and_what_they_train(thin_scale, schedule, scene) -> None:
     )
     assert reached == (None, None), "neither the coarse masks nor the choice of nodes learn by the refinement"
     plain = mask_transfiner.build(
-        num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule, boundary_branch=False
+        num_classes=2, backbone="resnet50", scale=thin_scale, input_size=input_size, boundary_branch=False
     ).train()
     assert names - plain([image], [target]).keys() == {"loss_boundary"}
-
-
-def test_components_are_refused(thin_scale, schedule) -> None:
-    with pytest.raises(ValueError, match="Mask Transfiner has no components, but aspp"):
-        mask_transfiner.build(
-            num_classes=1, backbone="resnet50", components=("aspp",), scale=thin_scale, schedule=schedule
-        )

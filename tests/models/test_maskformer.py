@@ -8,17 +8,17 @@ import torch.nn.functional as F
 
 from benchmarks.given_instances import drawn_boxes
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.input_transform import Batch
+from reprolib.models.input_transform import Batch, InputSize
 from reprolib.models.systems.maskformer import model as maskformer
 from reprolib.models.systems.maskformer.maskformer_decoder import QueryDecoder
 from reprolib.models.systems.maskformer.maskformer_pixel_decoder import EncodedPyramid
 from reprolib.models.systems.maskformer.pixel_criterion import PixelCriterion
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80):
     return on_meta(
-        lambda: maskformer.build(num_classes=num_classes, backbone=backbone, scale=Scale(), schedule=Schedule())
+        lambda: maskformer.build(num_classes=num_classes, backbone=backbone, scale=Scale(), input_size=InputSize())
     )
 
 

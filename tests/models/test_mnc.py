@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from reprolib.evaluation.cost import count_parameters, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.inferred import inferred
 from reprolib.models.systems.mnc import model as mnc
 from reprolib.models.systems.mnc.mnc_heads import Found, network_cascade_heads
 from reprolib.models.two_stage.samples import Samples
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,9 @@ from reprolib.params import Scale, Schedule
     ],
 )
 def test_parameter_counts(backbone, num_classes, total) -> None:
-    model = on_meta(lambda: mnc.build(num_classes=num_classes, backbone=backbone, scale=Scale(), schedule=Schedule()))
+    model = on_meta(
+        lambda: mnc.build(num_classes=num_classes, backbone=backbone, scale=Scale(), input_size=InputSize())
+    )
     assert count_parameters(model)["params"] == total
 
 
@@ -197,8 +200,3 @@ def test_a_pixel_is_of_the_mask_from_two_fifths(heads) -> None:
         features = [torch.zeros(1, 32, 16 >> level, 16 >> level) for level in range(4)]
         (one,) = heads.mask_inference(features, None, [{"boxes": torch.tensor([[4.0, 4.0, 30.0, 30.0]])}])
         assert one["masks"].shape == (1, 21, 21) and ((one["masks"] > 0.5) == wanted).all()
-
-
-def test_components_are_refused(thin_scale, schedule) -> None:
-    with pytest.raises(ValueError, match="MNC has no components, but aspp"):
-        mnc.build(num_classes=1, backbone="resnet50", components=("aspp",), scale=thin_scale, schedule=schedule)

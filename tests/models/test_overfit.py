@@ -32,6 +32,7 @@ from reprolib.models.systems.polarmask.polygons import fill_polygons
 from reprolib.models.two_stage.mask_targets import cut_masks
 from reprolib.models.two_stage.paste import paste_masks
 from reprolib.params import Scale, Schedule
+from reprolib.pipeline.runs.build import input_size_of
 
 ALL = runpy.run_path(str(Path(__file__).with_name("all_systems.py")))["ALL"]
 SIDE = 128
@@ -195,7 +196,7 @@ def test_four_images_are_learnt_by_heart(system, ships, close_ships, tmp_path, c
     images = close_ships if system.one_stage or coarse else ships
     schedule = dataclasses.replace(SCHEDULE, **system.by_heart)
     model = importlib.import_module(system.module).build(
-        num_classes=1, backbone=system.backbone, scale=SCALE, schedule=schedule, **system.switches
+        num_classes=1, backbone=system.backbone, scale=SCALE, input_size=input_size_of(schedule), **system.switches
     )
     start = time.perf_counter()
     train(model, images, schedule, seed=0, device="cpu", work=tmp_path / "work", log=tmp_path / "log.jsonl")

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.systems.panet import model as panet
 from reprolib.models.systems.panet.adaptive_feature_pooling import (
@@ -21,7 +22,7 @@ from reprolib.models.systems.panet.fully_connected_fusion import FullyConnectedF
 from reprolib.models.systems.panet.path_aggregation import PathAggregationPyramid
 from reprolib.models.two_stage.mask_head import MaskHead
 from reprolib.models.two_stage.roi_pooler import all_level_pooler
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NECK, SHARED, PER_LEVEL = {"panet_parts": "neck"}, {"afp_first": "shared"}, {}
 
@@ -32,7 +33,7 @@ def published(system=panet, *, dialect="mm", backbone="resnet50", num_classes=80
             num_classes=num_classes,
             backbone=backbone,
             scale=Scale(pretrained=False),
-            schedule=Schedule(),
+            input_size=InputSize(),
             dialect=dialect,
             **switches,
         )
@@ -45,11 +46,11 @@ def params(module) -> int:
 
 
 @pytest.fixture
-def thin(thin_scale, schedule):
+def thin(thin_scale, input_size):
     def build(*, scale=thin_scale, dialect="mm", **switches):
         torch.manual_seed(0)
         return panet.build(
-            num_classes=2, backbone="resnet50", scale=scale, schedule=schedule, dialect=dialect, **switches
+            num_classes=2, backbone="resnet50", scale=scale, input_size=input_size, dialect=dialect, **switches
         )
 
     return build
@@ -285,7 +286,6 @@ def test_dry_run_counts_all_first_layers(thin) -> None:
 @pytest.mark.parametrize(
     ("switches", "message"),
     [
-        ({"components": ("aspp",)}, "PANet has no components, but aspp"),
         ({"panet_parts": "fcf"}, "panet_parts must be one of neck, neck.fcf, full, not 'fcf'"),
         ({"pa_chain": "conv"}, "pa_chain must be one of post_conv, pre_conv, not 'conv'"),
         ({"afp_first": "own"}, "afp_first must be one of per_level, shared, not 'own'"),

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.ops import roi_align
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.queries.point_sampling import (
     PointGridPooler,
     regular_grid,
@@ -24,22 +25,24 @@ from reprolib.models.systems.pointrend import point_rend_branch as branch_module
 from reprolib.models.systems.pointrend.point_head import CoarseHead, PointHead
 from reprolib.models.systems.pointrend.point_rend_branch import PointRendBranch, point_labels, point_rend_branch
 from reprolib.models.two_stage.samples import Samples
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80, dialect="d2", system=pointrend):
     return on_meta(
         lambda: system.build(
-            num_classes=num_classes, backbone=backbone, scale=Scale(), schedule=Schedule(), dialect=dialect
+            num_classes=num_classes, backbone=backbone, scale=Scale(), input_size=InputSize(), dialect=dialect
         )
     )
 
 
 @pytest.fixture
-def thin(thin_scale, schedule):
+def thin(thin_scale, input_size):
     def build(*, seed=0, num_classes=2, scale=thin_scale, **switches):
         torch.manual_seed(seed)
-        return pointrend.build(num_classes=num_classes, backbone="resnet50", scale=scale, schedule=schedule, **switches)
+        return pointrend.build(
+            num_classes=num_classes, backbone="resnet50", scale=scale, input_size=input_size, **switches
+        )
 
     return build
 
@@ -389,9 +392,7 @@ def test_points_teach_the_branch_a_disc_that_the_coarse_mask_cannot_draw() -> No
     assert distance[wrong].abs().max() < coarse_cell / 3
 
 
-def test_components_and_unknown_dialects_are_refused(thin) -> None:
-    with pytest.raises(ValueError, match="PointRend has no components, but aspp"):
-        thin(components=("aspp",))
+def test_unknown_dialects_are_refused(thin) -> None:
     with pytest.raises(ValueError, match="known are d2, mm, torchvision"):
         thin(dialect="paddle")
 

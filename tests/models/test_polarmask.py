@@ -10,16 +10,17 @@ import torch
 import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.one_stage.fcos_targets import make_locations
 from reprolib.models.systems.polarmask import model as polarmask
 from reprolib.models.systems.polarmask.outlines import outlines, polygon_centroid
 from reprolib.models.systems.polarmask.polar_rays import polar_centreness, polar_iou_loss, polygons_of, rays_to
 from reprolib.models.systems.polarmask.polygons import fill_polygons
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80, **switches):
-    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "schedule": Schedule()}
+    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "input_size": InputSize()}
     return on_meta(lambda: polarmask.build(**arguments | switches))
 
 
@@ -162,10 +163,10 @@ def test_corners_stay_in_the_image():
 
 
 @pytest.fixture
-def build(thin_scale, schedule):
+def build(thin_scale, input_size):
     def built(**switches):
         torch.manual_seed(0)
-        arguments = {"num_classes": 2, "backbone": "resnet50", "scale": thin_scale, "schedule": schedule}
+        arguments = {"num_classes": 2, "backbone": "resnet50", "scale": thin_scale, "input_size": input_size}
         return polarmask.build(**arguments | switches)
 
     return built
@@ -232,7 +233,7 @@ def test_switches(build):
     for rays in (2, 7, 720):
         with pytest.raises(ValueError, match="rays must be a divisor of 360"):
             build(rays=rays)
-    with pytest.raises(ValueError, match="polar_nms must be box or mask, not 'mask_box'"):
+    with pytest.raises(ValueError, match="polar_nms must be one of box, mask, not 'mask_box'"):
         build(polar_nms="mask_box")
     model = build(keep_ratio=False).eval()
     batch, _ = model.transform([torch.rand(3, 50, 90)])

@@ -106,9 +106,9 @@ def test_the_classes_of_a_box_are_read_where_it_is_given(model, image) -> None:
 
 
 @pytest.mark.parametrize("programme", ["mm", "d2"])
-def test_all_stages_of_a_cascade_read_the_box_given(thin_scale, schedule, image, programme) -> None:
+def test_all_stages_of_a_cascade_read_the_box_given(thin_scale, input_size, image, programme) -> None:
     torch.manual_seed(0)
-    build = {"num_classes": 3, "backbone": "resnet50", "scale": thin_scale, "schedule": schedule}
+    build = {"num_classes": 3, "backbone": "resnet50", "scale": thin_scale, "input_size": input_size}
     model = cascade_mask_rcnn.build(**build, cascade_dialect=programme).eval()
     encoded, heads = model.encode(image), model.roi_heads
     x, y = encoded.batch.to_original(0)

@@ -11,15 +11,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from reprolib.evaluation.cost import count_parameters, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.queries.assignment import Matched
 from reprolib.models.queries.dynamic_convolution import DynamicConvolution
 from reprolib.models.systems.queryinst import model as queryinst
 from reprolib.models.systems.queryinst.query_inst_losses import mask_loss, match, stage_losses
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80, **switches):
-    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "schedule": Schedule()}
+    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "input_size": InputSize()}
     return on_meta(lambda: queryinst.build(**arguments | switches))
 
 
@@ -52,10 +53,10 @@ def test_norms_of_the_mask_head_follow_the_profile():
 
 
 @pytest.fixture
-def head(thin_scale, schedule):
+def head(thin_scale, input_size):
     torch.manual_seed(0)
     scale = dataclasses.replace(thin_scale, norm="group", rpn_post_nms=(20, 6))
-    return queryinst.build(num_classes=2, backbone="resnet50", scale=scale, schedule=schedule).head
+    return queryinst.build(num_classes=2, backbone="resnet50", scale=scale, input_size=input_size).head
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def test_the_first_boxes_cover_each_image_whatever_its_neighbours_in_the_batch(h
     torch.testing.assert_close(boxes[0][1], torch.tensor([[0.0, 0, 64, 32]]).expand(6, -1))
 
 
-def test_the_detector_tells_its_head_the_sizes_of_images(head, thin_scale, schedule):
-    model = queryinst.build(num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule).eval()
+def test_the_detector_tells_its_head_the_sizes_of_images(head, thin_scale, input_size):
+    model = queryinst.build(num_classes=2, backbone="resnet50", scale=thin_scale, input_size=input_size).eval()
     boxes = []
     model.head.box_pooler.register_forward_pre_hook(lambda _, inputs: boxes.append(inputs[1]))
     with torch.inference_mode():

@@ -12,6 +12,7 @@ from torchvision.models.detection.rpn import RPNHead
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.backbones import build_backbone
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.systems.sa_rcnn import model as sa_rcnn
 from reprolib.models.systems.sa_rcnn.anchor_attention import (
@@ -21,7 +22,7 @@ from reprolib.models.systems.sa_rcnn.anchor_attention import (
     nearest_level,
 )
 from reprolib.models.systems.sa_rcnn.balanced_pyramid import BalancedPyramid
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(system=sa_rcnn, *, num_classes: int = 80, **switches) -> nn.Module:
@@ -30,7 +31,7 @@ def published(system=sa_rcnn, *, num_classes: int = 80, **switches) -> nn.Module
             num_classes=num_classes,
             backbone="resnet50",
             scale=Scale(),
-            schedule=Schedule(),
+            input_size=InputSize(),
             dialect="mm",
             **switches,
         )
@@ -213,15 +214,15 @@ def test_attention_gates_the_shared_map(gate, open_, shut) -> None:
         for found, expected in zip(head(features), plain(features), strict=True):  # logits, then deltas; no biases
             for level, reference in zip(found, expected, strict=True):
                 assert torch.allclose(level, factor * reference, atol=1e-6)
-    with pytest.raises(ValueError, match="aam_gate must be multiply or residual, not 'add'"):
+    with pytest.raises(ValueError, match="aam_gate must be one of multiply, residual, not 'add'"):
         AttentiveRPNHead(8, 3, aam_gate="add")
 
 
 @pytest.mark.parametrize("parts", sa_rcnn.PARTS)
-def test_trains_and_detects_on_thin_networks(thin_scale, schedule, scene, parts) -> None:
+def test_trains_and_detects_on_thin_networks(thin_scale, input_size, scene, parts) -> None:
     scale = dataclasses.replace(thin_scale, norm="group")
     torch.manual_seed(0)
-    model = sa_rcnn.build(num_classes=2, backbone="resnet50", scale=scale, schedule=schedule, sa_parts=parts)
+    model = sa_rcnn.build(num_classes=2, backbone="resnet50", scale=scale, input_size=input_size, sa_parts=parts)
     image, target = scene(64, 96)
     losses = model.train()([image], [target])
     assert ("loss_anchor_attention" in losses) == ("aam" in parts)
@@ -233,8 +234,8 @@ def test_trains_and_detects_on_thin_networks(thin_scale, schedule, scene, parts)
     assert found["masks"].shape == (len(found["boxes"]), 64, 96)
 
 
-def test_an_image_without_objects_trains_the_attention_too(thin_scale, schedule, scene) -> None:
-    model = sa_rcnn.build(num_classes=1, backbone="resnet50", scale=thin_scale, schedule=schedule).train()
+def test_an_image_without_objects_trains_the_attention_too(thin_scale, input_size, scene) -> None:
+    model = sa_rcnn.build(num_classes=1, backbone="resnet50", scale=thin_scale, input_size=input_size).train()
     image, target = scene(64, 64)
     target |= {"boxes": torch.zeros(0, 4), "labels": target["labels"][:0], "masks": target["masks"][:0]}
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -248,7 +249,6 @@ def test_an_image_without_objects_trains_the_attention_too(thin_scale, schedule,
 @pytest.mark.parametrize(
     ("switches", "message"),
     [
-        ({"components": ("cem",)}, "SA R-CNN has no components, but cem"),
         ({"sa_parts": "sam"}, r"sa_parts must be one of gam, gam\+sam, gam\+sam\+aam, not 'sam'"),
         ({"gcb_ratio": 16}, "gcb_ratio must be above 0 and at most 1, not 16"),
     ],

@@ -10,17 +10,18 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import box_iou
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.cascade_mask_rcnn import model as cascade_mask_rcnn
 from reprolib.models.systems.scnet import model as scnet
 from reprolib.models.systems.scnet.feature_relay import FeatureRelay
 from reprolib.models.systems.scnet.global_context_head import GlobalContextHead, per_box
 from reprolib.models.two_stage.residual_mask_head import ResidualMaskHead, ResidualPair
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(**switches):
     with torch.device("meta"):
-        return scnet.build(scale=Scale(), schedule=Schedule(), **switches)
+        return scnet.build(scale=Scale(), input_size=InputSize(), **switches)
 
 
 def parameters(module) -> int:
@@ -28,10 +29,10 @@ def parameters(module) -> int:
 
 
 @pytest.fixture
-def thin(thin_scale, schedule):
+def thin(thin_scale, input_size):
     def build(**switches):
         torch.manual_seed(0)
-        return scnet.build(num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule, **switches)
+        return scnet.build(num_classes=2, backbone="resnet50", scale=thin_scale, input_size=input_size, **switches)
 
     return build
 
@@ -112,9 +113,7 @@ def test_dry_run_counts_the_last_stage_again_and_the_relay() -> None:
 
 
 def test_bad_switches_are_named(thin) -> None:
-    with pytest.raises(ValueError, match="SCNet has no components, but lpm"):
-        thin(components=("lpm",))
-    with pytest.raises(ValueError, match="glbctx_classes must be 'K\\+1' or 'K', not 81"):
+    with pytest.raises(ValueError, match="glbctx_classes must be one of K\\+1, K, not 81"):
         thin(glbctx_classes=81)
     with pytest.raises(ValueError, match="semantic_source must be one of off, stuff, from_instances, not True"):
         thin(semantic_source=True)
@@ -126,9 +125,9 @@ def test_switched_off_parts_are_absent(thin) -> None:
     assert thin().roi_heads.rule.score_threshold == 0.001
 
 
-def test_score_threshold_of_the_scale_goes_first(thin_scale, schedule) -> None:
+def test_score_threshold_of_the_scale_goes_first(thin_scale, input_size) -> None:
     scale = dataclasses.replace(thin_scale, score_threshold=0.3)
-    model = scnet.build(num_classes=2, backbone="resnet50", scale=scale, schedule=schedule)
+    model = scnet.build(num_classes=2, backbone="resnet50", scale=scale, input_size=input_size)
     assert model.roi_heads.rule.score_threshold == 0.3
 
 
@@ -197,9 +196,9 @@ def test_features_are_the_sum_of_their_sources(inside) -> None:
     torch.testing.assert_close(heads.mask_features(features, context, boxes, vectors), expected)
 
 
-def test_without_its_branches_the_boxes_learn_as_in_a_cascade(thin, thin_scale, schedule, batch) -> None:
+def test_without_its_branches_the_boxes_learn_as_in_a_cascade(thin, thin_scale, input_size, batch) -> None:
     ours = thin(glbctx=False, relay=False).train()
-    cascade = cascade_mask_rcnn.build(num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule)
+    cascade = cascade_mask_rcnn.build(num_classes=2, backbone="resnet50", scale=thin_scale, input_size=input_size)
     kept = cascade.load_state_dict(ours.state_dict(), strict=False)
     assert all("mask_branch" in key for key in (*kept.missing_keys, *kept.unexpected_keys))
     losses = []

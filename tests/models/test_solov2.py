@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.detections import DetectionRule
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.solov2 import model as solov2
 from reprolib.models.systems.solov2.matrix_nms import class_iou, mask_iou, matrix_nms, points_nms
 from reprolib.models.systems.solov2.solov2_head import solov2_head
@@ -28,13 +29,13 @@ from reprolib.models.systems.solov2.solov2_targets import (
     mass_centres,
 )
 from reprolib.models.systems.solov2.unified_mask_feature import UnifiedMaskFeature, with_coordinates
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 LEVEL = Level(stride=8, grid=10, smallest=1, largest=100, noise=8)
 
 
-def published(*, backbone: str = "resnet50", schedule: Schedule | None = None, **switches):
-    arguments = {"num_classes": 80, "backbone": backbone, "scale": Scale(), "schedule": schedule or Schedule()}
+def published(*, backbone: str = "resnet50", **switches):
+    arguments = {"num_classes": 80, "backbone": backbone, "scale": Scale(), "input_size": InputSize()}
     return on_meta(lambda: solov2.build(**arguments | switches))
 
 
@@ -82,7 +83,7 @@ def test_no_published_input_changes_a_grid(side):
 
 
 def test_the_light_form_has_its_own_ranges_and_input():
-    model = published(solo_form="light_448", schedule=Schedule(min_sizes=(640, 800, 400)))
+    model = published(solo_form="light_448", input_size=InputSize(min_sizes=(640, 800, 400)))
     assert [level.largest for level in model.head.levels] == [56, 112, 224, 448, 896]
     assert [level.smallest for level in model.head.levels] == [1, 28, 56, 112, 224]
     assert [level.grid for level in model.head.levels] == [40, 36, 24, 16, 12]
@@ -318,7 +319,7 @@ def test_parts_can_be_replaced():
     head = solov2_head(
         num_classes=2,
         scale=scale,
-        schedule=Schedule(test_size=64),
+        input_size=InputSize(test_size=64),
         mask_feature=torch.nn.Conv2d(32, 32, 1),
         assign=nothing,
         criterion=lambda logits, labels, masks, wanted: {"loss_all": logits.sum() * 0 + len(masks) + labels.sum()},

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.solov2 import model as solov2
 from reprolib.models.systems.sotr import model as sotr
 from reprolib.models.systems.sotr.twin_transformer import LineAttention, TwinLayer, TwinTransformer
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 def published(backbone="resnet50", num_classes=80, **switches):
-    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "schedule": Schedule()}
+    arguments = {"num_classes": num_classes, "backbone": backbone, "scale": Scale(), "input_size": InputSize()}
     return on_meta(lambda: sotr.build(**arguments | switches))
 
 
@@ -105,10 +106,10 @@ def test_double_width_leaves_attention_as_it_is():
 
 
 @pytest.fixture
-def build(thin_scale, schedule):
+def build(thin_scale, input_size):
     def built(**switches):
         torch.manual_seed(0)
-        arguments = {"num_classes": 2, "backbone": "resnet50", "scale": thin_scale, "schedule": schedule}
+        arguments = {"num_classes": 2, "backbone": "resnet50", "scale": thin_scale, "input_size": input_size}
         return sotr.build(**arguments | switches)
 
     return built
@@ -131,8 +132,8 @@ def test_the_mask_feature_reads_the_transformers_p5(build):
     assert not torch.allclose(before.mask_feature, after.mask_feature)
 
 
-def test_what_is_not_the_transformer_is_solov2s(build, thin_scale, schedule):
-    other = solov2.build(num_classes=2, backbone="resnet50", scale=thin_scale, schedule=schedule)
+def test_what_is_not_the_transformer_is_solov2s(build, thin_scale, input_size):
+    other = solov2.build(num_classes=2, backbone="resnet50", scale=thin_scale, input_size=input_size)
     head = build().head
     assert head.levels == other.head.levels and head.rule == other.head.rule
     assert torch.equal(head.noise, other.head.noise) and head.assign == other.head.assign

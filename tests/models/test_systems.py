@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import pkgutil
 import runpy
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 
 from reprolib.evaluation.cost import flops, on_meta
 from reprolib.models import systems
+from reprolib.models.builder import build_system
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.yolact import yolact_losses
 from reprolib.papers.catalog import papers
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 ALL = runpy.run_path(str(Path(__file__).with_name("all_systems.py")))["ALL"]
 SCALE = Scale(
@@ -67,8 +70,8 @@ class Built:
         self.one_stage, self.training_only = system.one_stage, system.training_only
         self.queries = system.queries
         self.module = importlib.import_module(system.module)
-        schedule = Schedule(min_sizes=(system.side,), test_size=system.side, max_size=2 * system.side)
-        self.arguments = THIN | {"backbone": system.backbone, "schedule": schedule} | system.switches
+        input_size = InputSize(min_sizes=(system.side,), test_size=system.side, max_size=2 * system.side)
+        self.arguments = THIN | {"backbone": system.backbone, "input_size": input_size} | system.switches
         self.model = self.new()
 
     def new(self, *, seed: int = 0, **changes: object) -> nn.Module:
@@ -325,6 +328,13 @@ def test_a_dry_run_leaves_no_layer_out(built) -> None:
     assert layers.keys() - ran == built.training_only
 
 
-def test_unknown_components_are_refused(built) -> None:
-    with pytest.raises(ValueError, match="warp_drive"):
-        on_meta(lambda: built.module.build(**built.arguments | {"components": ("warp_drive",)}))
+def test_unknown_components_and_switches_are_refused(built) -> None:
+    common = {name: built.arguments[name] for name in ("num_classes", "backbone", "scale", "input_size")}
+    build = partial(build_system, built.module, **common, images_per_batch=2)
+    refused = "component 'warp_drive'"
+    if "components" not in inspect.signature(built.module.build).parameters:
+        refused = f"{built.module.NAME} has no components, but warp_drive is switched on"
+    with pytest.raises(ValueError, match=refused):
+        build(components=("warp_drive",), switches={})
+    with pytest.raises(ValueError, match="has no switch 'warp_drive'; there are"):
+        build(switches={"warp_drive": True})

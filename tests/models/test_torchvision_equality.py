@@ -9,8 +9,9 @@ from torch import Tensor
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from benchmarks.pair import from_torchvision, spread_predictions
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 LARGEST = 1e-4
 
@@ -19,9 +20,11 @@ def build(**sizes: int):
     torch.manual_seed(0)
     theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=6, **sizes)
     spread_predictions(theirs)
-    schedule = Schedule(min_sizes=(sizes["min_size"],), test_size=sizes["min_size"], max_size=sizes["max_size"])
+    input_size = InputSize(min_sizes=(sizes["min_size"],), test_size=sizes["min_size"], max_size=sizes["max_size"])
     scale = Scale(pretrained=False, rpn_post_nms=(2000, 1000))
-    ours = mask_rcnn.build(num_classes=5, backbone="resnet50", scale=scale, schedule=schedule, dialect="torchvision")
+    ours = mask_rcnn.build(
+        num_classes=5, backbone="resnet50", scale=scale, input_size=input_size, dialect="torchvision"
+    )
     ours.load_state_dict(from_torchvision(theirs.state_dict()))
     # Without weights torchvision leaves batch norm unfrozen; ours runs on stored statistics as published.
     theirs.train().apply(lambda module: isinstance(module, torch.nn.BatchNorm2d) and module.eval())

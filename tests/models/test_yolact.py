@@ -13,16 +13,17 @@ from torchvision.ops import box_iou
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.backbones import EvalBatchNorm
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.yolact import model as yolact
 from reprolib.models.systems.yolact.fast_nms import fast_nms, pairwise_iou
 from reprolib.models.systems.yolact.yolact_anchors import make_anchors, match, own_anchors
 from reprolib.models.systems.yolact.yolact_losses import class_loss, inside_boxes, mask_loss, semantic_loss
 from reprolib.models.systems.yolact.yolact_pyramid import YOLACTPyramid
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
-def published(*, backbone: str = "resnet50", schedule: Schedule | None = None, **switches):
-    arguments = {"num_classes": 80, "backbone": backbone, "scale": Scale(), "schedule": schedule or Schedule()}
+def published(*, backbone: str = "resnet50", **switches):
+    arguments = {"num_classes": 80, "backbone": backbone, "scale": Scale(), "input_size": InputSize()}
     return on_meta(lambda: yolact.build(**arguments | switches))
 
 
@@ -61,17 +62,17 @@ def test_five_levels_and_19248_anchors_at_550():
 
 @pytest.mark.parametrize(("test_size", "side"), [(800, 550), (550, 550), (512, 512)])
 def test_images_become_squares_of_550_px_at_most(test_size, side):
-    transform = published(schedule=Schedule(test_size=test_size, min_sizes=(640, 700, 800))).transform
+    transform = published(input_size=InputSize(test_size=test_size, min_sizes=(640, 700, 800))).transform
     batch, _ = transform.eval()([torch.rand(3, 30, 60, device="meta")])
     assert batch.tensors.shape == (1, 3, side, side) and batch.to_original(0) == (60 / side, 30 / side)
     assert transform.min_sizes == (550,)
 
 
 @pytest.mark.parametrize(
-    ("form", "batch_size", "trained"), [("mmdetection", 4, True), ("paper", 8, True), ("paper", 4, False)]
+    ("form", "images", "trained"), [("mmdetection", 4, True), ("paper", 8, True), ("paper", 4, False)]
 )
-def test_when_batch_norm_trains(form, batch_size, trained):
-    model = published(yolact_form=form, schedule=Schedule(batch_size=batch_size))
+def test_when_batch_norm_trains(form, images, trained):
+    model = published(yolact_form=form, images_per_batch=images)
     norms = [one for one in model.modules() if isinstance(one, nn.BatchNorm2d)]
     assert norms and all(isinstance(one, EvalBatchNorm) != trained for one in norms)
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -201,6 +202,6 @@ def test_a_second_score_threshold_belongs_to_mmdetections_form():
     scale = dataclasses.replace(Scale(), norm="group", pretrained=False, backbones={"resnet50": "test_resnet"})
     boxes, scores = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.9, 0.01]])
     for form, count in (("paper", 2), ("mmdetection", 1)):
-        arguments = {"num_classes": 2, "backbone": "resnet50", "scale": scale, "schedule": Schedule()}
+        arguments = {"num_classes": 2, "backbone": "resnet50", "scale": scale, "input_size": InputSize()}
         head = on_meta(lambda form=form, arguments=arguments: yolact.build(**arguments, yolact_form=form)).head
         assert len(head._kept(boxes, scores).rows) == count

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.papers.iemask_rcnn import model as iemask
 from reprolib.papers.iemask_rcnn.bottom_up import BottomUpPath, FusionWeights
 from reprolib.papers.iemask_rcnn.mask_head import build_mask_head
 from reprolib.papers.iemask_rcnn.neck import ChannelEnhancement, GlobalInformation, InformationEnhancedFPN
 from reprolib.papers.iemask_rcnn.switches import COMPONENTS, Switches, resolve_switches
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 PUBLISHED = Scale(pretrained=False)
 THIN = Scale(
@@ -28,7 +29,7 @@ THIN = Scale(
     rpn_post_nms=(50, 50),
     roi_batch=16,
 )
-SMALL = Schedule(min_sizes=(64,), max_size=128, test_size=64)
+SMALL = InputSize(min_sizes=(64,), max_size=128, test_size=64)
 
 
 def published(components=COMPONENTS, **switches):
@@ -38,7 +39,7 @@ def published(components=COMPONENTS, **switches):
             backbone="resnet50",
             components=components,
             scale=PUBLISHED,
-            schedule=Schedule(),
+            input_size=InputSize(),
             **switches,
         )
     )
@@ -47,7 +48,7 @@ def published(components=COMPONENTS, **switches):
 def thin(components=COMPONENTS, **switches):
     torch.manual_seed(0)
     return iemask.build(
-        num_classes=3, backbone="resnet50", components=components, scale=THIN, schedule=SMALL, **switches
+        num_classes=3, backbone="resnet50", components=components, scale=THIN, input_size=SMALL, **switches
     )
 
 
@@ -93,7 +94,7 @@ def test_flops_of_table_8():
 
 def test_without_components_it_is_mask_rcnn():
     torch.manual_seed(0)
-    plain = mask_rcnn.build(num_classes=3, backbone="resnet50", scale=THIN, schedule=SMALL)
+    plain = mask_rcnn.build(num_classes=3, backbone="resnet50", scale=THIN, input_size=SMALL)
     ours = thin(())
     shapes = sorted(tuple(p.shape) for p in ours.parameters())
     assert shapes == sorted(tuple(p.shape) for p in plain.parameters())
@@ -191,9 +192,9 @@ def test_levels_share_one_fusion_unless_switched_off():
 def test_mask_head_resolution():
     roi = torch.randn(2, 32, 28, 28)
     sizes = {
-        (variant, up): build_mask_head(channels=32, num_masks=3, switches=resolve_switches(variant, final_up=up))(
-            roi
-        ).shape[-1]
+        (variant, up): build_mask_head(
+            channels=32, num_masks=3, switches=resolve_switches((), variant=variant, final_up=up)
+        )(roi).shape[-1]
         for variant in ("code", "paper")
         for up in (False, True)
     }
@@ -232,7 +233,7 @@ def test_mask_head_learns_shapes_and_not_only_boxes(variant):
         backbone="resnet50",
         components=COMPONENTS,
         scale=dataclasses.replace(THIN, norm="group", channels=32),
-        schedule=SMALL,
+        input_size=SMALL,
         variant=variant,
         group_norm=True,
     ).train()

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.cascade_mask_rcnn import model as cascade_mask_rcnn
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.systems.scnet import model as scnet
@@ -18,7 +19,7 @@ from reprolib.models.two_stage.samples import RoISampler
 from reprolib.papers.insight_any_instance import model as insight
 from reprolib.papers.insight_any_instance.gt_prompts import PromptSampler
 from reprolib.papers.insight_any_instance.switches import CHOICES, Switches, resolve_switches
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 EVERYTHING = ("lpm", "gpm", "parea")
 HOSTS = {"mask_rcnn": mask_rcnn, "cascade_mask_rcnn": cascade_mask_rcnn, "scnet": scnet}
@@ -37,7 +38,7 @@ THIN = Scale(
     detections=5,
     score_threshold=0.001,
 )
-SCHEDULE = Schedule(min_sizes=(64,), test_size=64, max_size=128)
+INPUT_SIZE = InputSize(min_sizes=(64,), test_size=64, max_size=128)
 
 
 def published(*components: str, **switches):
@@ -47,7 +48,7 @@ def published(*components: str, **switches):
             backbone="resnet50",
             components=components,
             scale=Scale(),
-            schedule=SCHEDULE,
+            input_size=INPUT_SIZE,
             **switches,
         )
     )
@@ -56,7 +57,7 @@ def published(*components: str, **switches):
 def thin(*components: str, seed: int = 0, **switches):
     torch.manual_seed(seed)
     return insight.build(
-        num_classes=2, backbone="resnet50", components=components, scale=THIN, schedule=SCHEDULE, **switches
+        num_classes=2, backbone="resnet50", components=components, scale=THIN, input_size=INPUT_SIZE, **switches
     )
 
 
@@ -113,7 +114,7 @@ def test_without_components_it_is_the_host(host) -> None:
     """The same weights of the same seed, and the same losses."""
     ours = thin(host=host)
     torch.manual_seed(0)
-    arguments = {"num_classes": 2, "backbone": "resnet50", "scale": THIN, "schedule": SCHEDULE}
+    arguments = {"num_classes": 2, "backbone": "resnet50", "scale": THIN, "input_size": INPUT_SIZE}
     theirs = HOSTS[host].build(**arguments, dialect="mm")
     assert ours.state_dict().keys() == theirs.state_dict().keys()
     theirs.load_state_dict(ours.state_dict())

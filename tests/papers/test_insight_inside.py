@@ -7,6 +7,7 @@ import torch
 
 from reprolib.evaluation.cost import on_meta
 from reprolib.figures.network import draw_network
+from reprolib.models.input_transform import InputSize
 from reprolib.papers.insight_any_instance import model as insight
 from reprolib.papers.insight_any_instance.diagram import network_diagram
 from reprolib.papers.insight_any_instance.inside import (
@@ -18,7 +19,7 @@ from reprolib.papers.insight_any_instance.inside import (
     shape_costs,
     spectrum_view,
 )
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 THIN = Scale(
     backbones={"resnet50": "test_resnet"},
@@ -34,9 +35,9 @@ BOXES = torch.tensor([[4.0, 5, 40, 30], [20, 10, 60, 47]])
 
 def build(*components: str, **switches):
     torch.manual_seed(0)
-    schedule = Schedule(min_sizes=(96,), test_size=96, max_size=200)
+    input_size = InputSize(min_sizes=(96,), test_size=96, max_size=200)
     return insight.build(
-        num_classes=3, backbone="resnet50", components=components, scale=THIN, schedule=schedule, **switches
+        num_classes=3, backbone="resnet50", components=components, scale=THIN, input_size=input_size, **switches
     )
 
 

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.solov2 import model as solov2
 from reprolib.papers.location_attention import model as location_attention
 from reprolib.papers.location_attention.switches import CHOICES, COMPONENTS, Switches
 from reprolib.papers.location_attention.tables import TABLES
 from reprolib.papers.reported import load_table
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
-PUBLISHED = {"num_classes": 80, "backbone": "resnet50", "scale": Scale(pretrained=False), "schedule": Schedule()}
+PUBLISHED = {"num_classes": 80, "backbone": "resnet50", "scale": Scale(pretrained=False), "input_size": InputSize()}
 THIN = Scale(
     backbones={"resnet50": "test_resnet", "resnet101": "test_resnet"},
     norm="group",
@@ -29,7 +30,7 @@ SMALL = {
     "num_classes": 2,
     "backbone": "resnet50",
     "scale": THIN,
-    "schedule": Schedule(min_sizes=(64,), test_size=64, max_size=64),
+    "input_size": InputSize(min_sizes=(64,), test_size=64, max_size=64),
 }
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from reprolib.evaluation.cost import on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.solov2 import model as solov2
 from reprolib.papers.location_attention import model as location_attention
 from reprolib.papers.location_attention.diagram import network_diagram
@@ -16,9 +17,9 @@ from reprolib.papers.location_attention.inside import (
     grids,
 )
 from reprolib.papers.location_attention.switches import COMPONENTS
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
-PUBLISHED = {"num_classes": 80, "backbone": "resnet50", "scale": Scale(pretrained=False), "schedule": Schedule()}
+PUBLISHED = {"num_classes": 80, "backbone": "resnet50", "scale": Scale(pretrained=False), "input_size": InputSize()}
 THIN = Scale(
     backbones={"resnet50": "test_resnet"},
     norm="group",
@@ -27,7 +28,7 @@ THIN = Scale(
     channels=32,
     anchor_sizes=(8, 16, 32, 64, 128),
 )
-SMALL = Schedule(min_sizes=(64,), test_size=64, max_size=64)
+SMALL = InputSize(min_sizes=(64,), test_size=64, max_size=64)
 SIZE = {"height": 704, "width": 1216}
 
 
@@ -37,7 +38,7 @@ def published(components=COMPONENTS, **switches):
 
 def thin(components=COMPONENTS, **switches):
     torch.manual_seed(0)
-    parts = {"num_classes": 2, "backbone": "resnet50", "scale": THIN, "schedule": SMALL}
+    parts = {"num_classes": 2, "backbone": "resnet50", "scale": THIN, "input_size": SMALL}
     return location_attention.build(components=components, **parts, **switches)
 
 

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.htc import model as htc
 from reprolib.papers.mai_se_net import model as mai_se_net
 from reprolib.papers.mai_se_net.mask_interaction import ASPP, CBAM, CSAB, MaskInteraction
 from reprolib.papers.mai_se_net.switches import COMPONENTS, Switches
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 LADDER = [COMPONENTS[:count] for count in range(len(COMPONENTS) + 1)]
-PUBLISHED = {"num_classes": 1, "backbone": "resnet101", "scale": Scale(pretrained=False), "schedule": Schedule()}
+PUBLISHED = {"num_classes": 1, "backbone": "resnet101", "scale": Scale(pretrained=False), "input_size": InputSize()}
 THIN = Scale(
     backbones={"resnet101": "resnet10t"},
     norm="batch",
@@ -28,7 +29,12 @@ THIN = Scale(
     roi_batch=16,
     detections=10,
 )
-SMALL = {"num_classes": 2, "backbone": "resnet101", "scale": THIN, "schedule": Schedule(min_sizes=(64,), test_size=64)}
+SMALL = {
+    "num_classes": 2,
+    "backbone": "resnet101",
+    "scale": THIN,
+    "input_size": InputSize(min_sizes=(64,), test_size=64),
+}
 
 
 def published(components, **switches):

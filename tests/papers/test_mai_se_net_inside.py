@@ -6,15 +6,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from reprolib.evaluation.cost import on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.htc import model as htc
 from reprolib.papers.mai_se_net import model as mai_se_net
 from reprolib.papers.mai_se_net.diagram import network_diagram, site_diagram
 from reprolib.papers.mai_se_net.inside import block_shapes, context_weights, pyramid, reassembly, site_view, strength
 from reprolib.papers.mai_se_net.mask_interaction import CBAM
 from reprolib.papers.mai_se_net.switches import COMPONENTS
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
-PUBLISHED = {"num_classes": 1, "backbone": "resnet101", "scale": Scale(pretrained=False), "schedule": Schedule()}
+PUBLISHED = {"num_classes": 1, "backbone": "resnet101", "scale": Scale(pretrained=False), "input_size": InputSize()}
 THIN = Scale(
     backbones={"resnet101": "resnet10t"},
     norm="batch",
@@ -25,7 +26,7 @@ THIN = Scale(
     rpn_pre_nms=(20, 20),
     rpn_post_nms=(20, 20),
 )
-SMALL = Schedule(min_sizes=(60,), test_size=60, max_size=64)
+SMALL = InputSize(min_sizes=(60,), test_size=60, max_size=64)
 LADDER = [COMPONENTS[:count] for count in range(len(COMPONENTS) + 1)]
 REMOVED = [tuple(one for one in COMPONENTS if one != removed) for removed in COMPONENTS]
 SIZE = {"height": 512, "width": 512}
@@ -38,7 +39,7 @@ def published(components=COMPONENTS, **switches):
 
 def thin(components=COMPONENTS, **switches):
     torch.manual_seed(0)
-    parts = {"num_classes": 1, "backbone": "resnet101", "scale": THIN, "schedule": SMALL}
+    parts = {"num_classes": 1, "backbone": "resnet101", "scale": THIN, "input_size": SMALL}
     model = mai_se_net.build(components=components, **parts, **switches)
     for parameter in model.parameters():  # so that nothing is an identity, as it is at the start of training
         nn.init.normal_(parameter, std=0.1)

@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.models.systems.mask_scoring_rcnn import model as mask_scoring_rcnn
 from reprolib.models.two_stage.mask_head import MaskHead
 from reprolib.papers.seanet import model as seanet
 from reprolib.papers.seanet.mask_attention import ChannelAttention, EdgeAttentionMaskHead, PositionAttention
 from reprolib.papers.seanet.switches import CHOICES, COMPONENTS, Switches, resolve_switches
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
-PUBLISHED = {"num_classes": 80, "backbone": "resnet101", "scale": Scale(pretrained=False), "schedule": Schedule()}
+PUBLISHED = {"num_classes": 80, "backbone": "resnet101", "scale": Scale(pretrained=False), "input_size": InputSize()}
 THIN = Scale(
     backbones={"resnet50": "test_resnet"},
     norm="group",
@@ -35,7 +36,7 @@ SMALL = {
     "num_classes": 2,
     "backbone": "resnet50",
     "scale": THIN,
-    "schedule": Schedule(min_sizes=(64,), test_size=64, max_size=128),
+    "input_size": InputSize(min_sizes=(64,), test_size=64, max_size=128),
 }
 FRAMEWORK = {"components": (), "roi_fusion": "single_level"}
 HOSTS = [("mask_rcnn", mask_rcnn), ("mask_scoring_rcnn", mask_scoring_rcnn)]

@@ -8,6 +8,7 @@ from torch import nn
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from reprolib.evaluation.cost import on_meta
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
 from reprolib.papers.seanet import model as seanet
 from reprolib.papers.seanet.diagram import network_diagram
@@ -24,9 +25,9 @@ from reprolib.papers.seanet.inside import (
     scores_and_ious,
 )
 from reprolib.papers.seanet.switches import COMPONENTS
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
-PUBLISHED = {"num_classes": 80, "backbone": "resnet101", "scale": Scale(pretrained=False), "schedule": Schedule()}
+PUBLISHED = {"num_classes": 80, "backbone": "resnet101", "scale": Scale(pretrained=False), "input_size": InputSize()}
 THIN = Scale(
     backbones={"resnet101": "resnet10t"},
     norm="batch",
@@ -38,7 +39,7 @@ THIN = Scale(
     rpn_post_nms=(20, 20),
     score_threshold=1e-6,
 )
-SMALL = Schedule(min_sizes=(60,), test_size=60, max_size=64)
+SMALL = InputSize(min_sizes=(60,), test_size=60, max_size=64)
 SIZE = {"height": 800, "width": 1088}
 BOX = torch.tensor([8.0, 12.0, 40.0, 30.0])
 LADDER = ((), ("biou",), ("attention",), ("biou", "attention"), ("attention", "edge"), COMPONENTS)
@@ -52,7 +53,7 @@ def published(components=COMPONENTS, **switches):
 def model():
     """With weights that make no block an identity and no map even, as many are before training."""
     torch.manual_seed(0)
-    built = seanet.build(components=COMPONENTS, num_classes=3, backbone="resnet101", scale=THIN, schedule=SMALL)
+    built = seanet.build(components=COMPONENTS, num_classes=3, backbone="resnet101", scale=THIN, input_size=SMALL)
     for parameter in built.parameters():
         nn.init.normal_(parameter, std=0.1)
     return built.eval()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -12,9 +11,9 @@ from torch import Tensor, nn
 from reprolib.models.backbones import Backbone, build_backbone
 from reprolib.models.contract import check_targets, evaluating
 from reprolib.models.feature_pyramid import FeaturePyramid
-from reprolib.models.input_transform import Batch, input_transform
+from reprolib.models.input_transform import Batch, InputSize, input_transform
 from reprolib.models.parts import BACKBONE, HEAD, INPUT, NECK, POST_PROCESSING, part
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 class OneStageHead(Protocol):
@@ -95,11 +94,11 @@ class OneStage(nn.Module):
 
 
 def one_stage(
+    head: OneStageHead,
     *,
     backbone: str | Backbone,
     scale: Scale,
-    schedule: Schedule,
-    head: OneStageHead,
+    input_size: InputSize,
     neck: nn.Module | Callable[[list[int]], nn.Module] | None = None,
     transform: nn.Module | None = None,
     dialect: str = "mm",
@@ -117,19 +116,9 @@ def one_stage(
     elif not isinstance(neck, nn.Module):
         neck = neck(backbone.channels)
     return OneStage(
-        transform=transform or input_transform(schedule, dialect=dialect),
+        transform=transform or input_transform(input_size, dialect=dialect),
         backbone=backbone,
         neck=neck,
         head=head,
         sized=sized,
-    )
-
-
-def at_most(schedule: Schedule, *, short_side: int, long_side: int) -> Schedule:
-    """The schedule for a system whose input has at most these sides in px; smaller ones stay."""
-    return dataclasses.replace(
-        schedule,
-        min_sizes=tuple(sorted({min(side, short_side) for side in schedule.min_sizes})),
-        max_size=min(schedule.max_size, long_side),
-        test_size=min(schedule.test_size, short_side),
     )

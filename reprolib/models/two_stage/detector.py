@@ -11,12 +11,12 @@ from reprolib.models.backbones import Backbone, build_backbone
 from reprolib.models.contract import check_targets, evaluating
 from reprolib.models.dialects import find_dialect
 from reprolib.models.feature_pyramid import FeaturePyramid
-from reprolib.models.input_transform import Batch, input_transform, scale_boxes
+from reprolib.models.input_transform import Batch, InputSize, input_transform, scale_boxes
 from reprolib.models.parts import BACKBONE, HEAD, INPUT, NECK, part
 from reprolib.models.two_stage.paste import paste_masks
 from reprolib.models.two_stage.prompts import Encoded, check_boxes, label_boxes
 from reprolib.models.two_stage.region_proposals import region_proposals
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 class TwoStage(nn.Module):
@@ -140,12 +140,12 @@ class TwoStage(nn.Module):
 
 
 def two_stage(
+    roi_heads: nn.Module,
     *,
     backbone: str | Backbone,
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str,
-    roi_heads: nn.Module,
     neck: nn.Module | Callable[[list[int]], nn.Module] | None = None,
     rpn: nn.Module | None = None,
     transform: nn.Module | None = None,
@@ -164,7 +164,7 @@ def two_stage(
     elif not isinstance(neck, nn.Module):
         neck = neck(backbone.channels)
     return kind(
-        transform=transform or input_transform(schedule, dialect=dialect),
+        transform=transform or input_transform(input_size, dialect=dialect),
         backbone=backbone,
         neck=neck,
         rpn=rpn or region_proposals(scale, dialect=dialect),

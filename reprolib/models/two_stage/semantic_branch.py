@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.two_stage.residual_mask_head import ResidualPair
 from reprolib.models.two_stage.roi_pooler import roi_pooler
 from reprolib.params import Scale
@@ -133,8 +134,7 @@ def build_semantic(
     source: str, *, num_classes: int, scale: Scale, dialect: str, residual: bool = False
 ) -> SemanticBranch | None:
     """The branch that learns from `source`; None where that is `off`. Raises ValueError for another source."""
-    if source not in SOURCES:
-        raise ValueError(f"semantic_source must be one of {', '.join(SOURCES)}, not {source!r}")
+    check_choice("semantic_source", source, SOURCES)
     if source == "off":
         return None
     classes = STUFF_CLASSES if source == "stuff" else 1 + num_classes

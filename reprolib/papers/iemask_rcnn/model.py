@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.two_stage.detector import two_stage
 from reprolib.models.two_stage.mask_branch import plain_mask_branch
 from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
 from reprolib.papers.iemask_rcnn.mask_head import build_mask_head
 from reprolib.papers.iemask_rcnn.neck import InformationEnhancedFPN
-from reprolib.papers.iemask_rcnn.switches import check_components, resolve_switches
-from reprolib.params import Scale, Schedule
+from reprolib.papers.iemask_rcnn.switches import resolve_switches
+from reprolib.params import Scale
 
 NAME = "IEMask R-CNN"
 
@@ -21,7 +22,7 @@ def build(
     backbone: str,
     components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     variant: str = "code",
     stride_in_1x1: bool = False,
     **switches: object,
@@ -33,8 +34,7 @@ def build(
     stride_in_1x1: where a bottleneck strides; the code's weights have it in the 1x1, the reported FLOPs fit the 3x3.
     Raises ValueError for unknown components or switches.
     """
-    check_components(components)
-    chosen = resolve_switches(variant, **switches)
+    chosen = resolve_switches(components, variant=variant, **switches)
 
     def neck(in_channels: list[int]) -> nn.Module:
         return InformationEnhancedFPN(in_channels, channels=scale.channels, components=components, switches=chosen)
@@ -49,11 +49,11 @@ def build(
             resolution=chosen.mask_resolution,
         )
     return two_stage(
+        mask_rcnn_heads(num_classes=num_classes, scale=scale, dialect="d2", mask_branch=mask_branch),
         backbone=backbone,
-        neck=neck,
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         dialect="d2",
-        roi_heads=mask_rcnn_heads(num_classes=num_classes, scale=scale, dialect="d2", mask_branch=mask_branch),
+        neck=neck,
         stride_in_1x1=stride_in_1x1,
     )

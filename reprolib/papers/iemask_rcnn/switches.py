@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from reprolib.papers import switch_checks
+from reprolib.models.switch_checks import check_choice, check_components, check_switches, check_values, switch_names
 
 COMPONENTS = ("cem", "gim", "bottomup", "aff", "encdechead")
+
+CHOICES = {"gim_merge": ("concat_conv", "sum"), "mask_head": ("code", "paper")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,34 +27,33 @@ class Switches:
     keep_dead_params: bool = False  # keep the code's unused layers, which its reported counts include
 
     def __post_init__(self):
-        for name, allowed in (("gim_merge", ("concat_conv", "sum")), ("mask_head", ("code", "paper"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        check_values(self, CHOICES)
         if self.mask_resolution % 4:
             raise ValueError(f"mask_resolution must be a multiple of 4, not {self.mask_resolution}: it is halved twice")
 
 
-PAPER = Switches(
-    gim_merge="sum",
-    n2_conv=True,
-    aff_pre_conv=True,
-    aff_output_conv=False,
-    group_norm=False,
-    mask_head="paper",
-    final_up=True,
-)
+VARIANTS = {
+    "code": Switches(),
+    "paper": Switches(
+        gim_merge="sum",
+        n2_conv=True,
+        aff_pre_conv=True,
+        aff_output_conv=False,
+        group_norm=False,
+        mask_head="paper",
+        final_up=True,
+    ),
+}
 
 
-def resolve_switches(variant: str, **changes: object) -> Switches:
-    """The switches of a variant, `code` or `paper`, with single ones changed; unknown names raise ValueError."""
-    if variant not in ("code", "paper"):
-        raise ValueError(f"variant must be 'code' or 'paper', not {variant!r}")
-    switch_checks.check_switches("IEMask R-CNN", changes, Switches)
-    return replace(Switches() if variant == "code" else PAPER, **changes)
+def resolve_switches(components: tuple[str, ...], *, variant: str = "code", **changes: object) -> Switches:
+    """The switches of a variant, `code` or `paper`, with single ones changed.
 
-
-def check_components(components: tuple[str, ...]) -> None:
-    """Raise ValueError for components that do not exist or cannot stand alone."""
-    switch_checks.check_components("IEMask R-CNN", components, COMPONENTS)
+    Raises ValueError for components, switches and values that do not exist, and for 'aff' without 'bottomup'.
+    """
+    check_components("IEMask R-CNN", components, COMPONENTS)
     if "aff" in components and "bottomup" not in components:
         raise ValueError("component 'aff' fuses the bottom-up path: add 'bottomup'")
+    check_choice("variant", variant, VARIANTS)
+    check_switches("IEMask R-CNN", changes, ["variant", *switch_names(Switches)])
+    return replace(VARIANTS[variant], **changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from reprolib.models.input_transform import input_transform
+from reprolib.models.input_transform import InputSize, input_transform
 from reprolib.models.systems.cascade_mask_rcnn.cascade import CascadeHeads, cascade_heads
 from reprolib.models.systems.scnet.global_context_head import GlobalContextHead
 from reprolib.models.systems.scnet.sample_consistency import sample_consistency_heads
@@ -23,7 +23,7 @@ from reprolib.papers.insight_any_instance.switches import (
     mixes_gt_prompts,
     resolve_switches,
 )
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "Insight"  # as tables print it, with the host behind
 DIALECT = "mm"
@@ -35,7 +35,7 @@ def build(
     backbone: str,
     components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     **switches: object,
 ) -> TwoStage:
     """The host with the given components; with none it is the host itself.
@@ -54,13 +54,13 @@ def build(
         watch_regressed_areas(heads, chosen)
     loss = area_loss(chosen) if on_proposals else None
     model = two_stage(
+        heads,
         backbone=backbone,
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         dialect=DIALECT,
-        roi_heads=heads,
         rpn=region_proposals(scale, dialect=DIALECT, proposal_loss=loss),
-        transform=input_transform(schedule, dialect=DIALECT, keep_ratio=chosen.resize == "keep_ratio"),
+        transform=input_transform(input_size, dialect=DIALECT, keep_ratio=chosen.resize == "keep_ratio"),
         kind=PromptedTwoStage,
     )
     model.refines_prompts = chosen.prompt_refine_box

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reprolib.papers.switch_checks import check_components, check_switches, check_values
+from reprolib.models.switch_checks import check_components, check_switches, check_values, switch_names
 
 COMPONENTS = ("lpm", "gpm", "parea")
 
@@ -80,7 +80,7 @@ def resolve_switches(components: tuple[str, ...], **changes: object) -> Switches
     so that ablations can share them.
     """
     check_components("Insight Any Instance", components, COMPONENTS)
-    check_switches("Insight Any Instance", changes, Switches)
+    check_switches("Insight Any Instance", changes, switch_names(Switches))
     return Switches(**changes)
 
 

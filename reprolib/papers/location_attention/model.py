@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from reprolib.models.backbones import Backbone
+from reprolib.models.input_transform import InputSize
 from reprolib.models.one_stage.detector import OneStage, one_stage
 from reprolib.models.systems.solov2.solov2_head import SOLOv2Head, kernel_length, solov2_head
 from reprolib.models.systems.solov2.solov2_losses import solov2_losses
@@ -14,7 +15,7 @@ from reprolib.papers.location_attention.mask_feature_fusion import CrossStageMas
 from reprolib.papers.location_attention.minimum_loss import assignment, criterion
 from reprolib.papers.location_attention.switches import Switches, resolve_switches
 from reprolib.papers.location_attention.two_way_pyramid import TwoWayPyramid
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "SOLOv2-LocationAttention"
 FORM = "full"
@@ -26,7 +27,7 @@ def build(
     backbone: str,
     components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     **switches: object,
 ) -> OneStage:
     """SOLOv2 with the given components (paper, figure 1); with none it is SOLOv2.
@@ -39,12 +40,12 @@ def build(
     if "cspam" in components:
         body = cross_stage_backbone(backbone, scale=scale, switches=chosen)
     two_way = partial(TwoWayPyramid, channels=scale.channels, switches=chosen) if "twfpn+csmf" in components else None
-    head = _head(components, num_classes=num_classes, scale=scale, schedule=schedule, switches=chosen)
-    return one_stage(backbone=body, scale=scale, schedule=schedule, neck=two_way, head=head)
+    head = _head(components, num_classes=num_classes, scale=scale, test_size=input_size.test_size, switches=chosen)
+    return one_stage(head, backbone=body, scale=scale, input_size=input_size, neck=two_way)
 
 
 def _head(
-    components: tuple[str, ...], *, num_classes: int, scale: Scale, schedule: Schedule, switches: Switches
+    components: tuple[str, ...], *, num_classes: int, scale: Scale, test_size: int, switches: Switches
 ) -> SOLOv2Head:
     mask_feature = None
     if "twfpn+csmf" in components:
@@ -58,7 +59,7 @@ def _head(
     return solov2_head(
         num_classes=num_classes,
         scale=scale,
-        schedule=schedule,
+        test_size=test_size,
         form=FORM,
         mask_feature=mask_feature,
         assign=assignment(switches) if aml else find_collision(switches.collision),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reprolib.papers.switch_checks import check_components, check_switches, check_values
+from reprolib.models.switch_checks import check_components, check_switches, check_values, switch_names
 
 # The words of table 1's columns; the two-way pyramid and the mask feature on it have one column.
 COMPONENTS = ("cspam", "twfpn+csmf", "aml")
@@ -62,7 +62,7 @@ def resolve_switches(components: tuple[str, ...], **changes: object) -> Switches
     levels. Other switches of absent components do nothing, so that ablations can share them.
     """
     check_components("location attention", components, COMPONENTS)
-    check_switches("location attention", changes, Switches)
+    check_switches("location attention", changes, switch_names(Switches))
     chosen = Switches(**changes)
     if chosen.head_inputs == chosen.csmf_levels_from == "P":
         raise ValueError("head_inputs or csmf_levels_from must be N: with P in both nothing reads the bottom-up path")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.htc.mask_flow import MaskFlow
 from reprolib.models.systems.htc.model import htc_heads
 from reprolib.models.two_stage.detector import TwoStage, two_stage
@@ -12,7 +13,7 @@ from reprolib.models.two_stage.region_proposals import region_proposals
 from reprolib.papers.mai_se_net.mask_interaction import MaskInteraction
 from reprolib.papers.mai_se_net.scale_enhancement import ScaleEnhancementPyramid, pyramid_strides
 from reprolib.papers.mai_se_net.switches import MASK_INTERACTION, SCALE_ENHANCEMENT, Switches, resolve_switches
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "MAI-SE-Net"
 STAGES = 3
@@ -24,7 +25,7 @@ def build(
     backbone: str,
     components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     **switches: object,
 ) -> TwoStage:
     """MAI-SE-Net with the given components (paper figure 1); with none it is HTC without its semantic branch.
@@ -53,13 +54,13 @@ def build(
     if has_p1:
         rpn = region_proposals(scale, dialect="mm", anchor_sizes=anchor_sizes(scale, keep_b6=chosen.keep_b6))
     return two_stage(
+        heads,
         backbone=backbone,
+        scale=scale,
+        input_size=input_size,
+        dialect="mm",
         neck=neck if set(components) & set(SCALE_ENHANCEMENT) else None,
         rpn=rpn,
-        scale=scale,
-        schedule=schedule,
-        dialect="mm",
-        roi_heads=heads,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reprolib.papers.switch_checks import check_components, check_switches, check_values
+from reprolib.models.switch_checks import check_components, check_switches, check_values, switch_names
 
 MASK_INTERACTION = ("aspp", "nlb", "csab")
 SCALE_ENHANCEMENT = ("carafeb", "fbo", "gcb")
@@ -53,7 +53,7 @@ def resolve_switches(components: tuple[str, ...], **changes: object) -> Switches
     that makes 4C channels is off. Other switches of absent components do nothing, so that ablations can share them.
     """
     check_components("MAI-SE-Net", components, COMPONENTS)
-    check_switches("MAI-SE-Net", changes, Switches)
+    check_switches("MAI-SE-Net", changes, switch_names(Switches))
     chosen = Switches(**changes)
     if chosen.nlb_in == "4C" and "nlb" in components and "aspp" not in components:
         raise ValueError("nlb_in '4C' reads ASPP's concatenation: add the component 'aspp' or set nlb_in 'C'")

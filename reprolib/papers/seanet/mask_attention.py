@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.two_stage.mask_head import MaskHead
 
 
@@ -79,8 +80,7 @@ class EdgeAttentionMaskHead(MaskHead):
 
     def __init__(self, channels: int, *, outputs: int, edge_fuse: str = "sum", dead_gamma: bool = False) -> None:
         super().__init__(channels, outputs=outputs)
-        if edge_fuse not in ("sum", "concat"):
-            raise ValueError(f"edge_fuse must be one of sum, concat, not {edge_fuse!r}")
+        check_choice("edge_fuse", edge_fuse, ("sum", "concat"))
         self.edge_fuse = edge_fuse
         self.channel_attention = ChannelAttention(channels)
         self.join = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), nn.Conv2d(channels, channels, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from reprolib.models.detections import detection_rule
+from reprolib.models.input_transform import InputSize
 from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.roi_heads import RoIHeads, mask_rcnn_heads
 from reprolib.models.two_stage.roi_pooler import roi_pooler
@@ -14,7 +15,7 @@ from reprolib.papers.seanet.edge_branch import seanet_mask_branch
 from reprolib.papers.seanet.heads import BoundaryAwareHeads
 from reprolib.papers.seanet.roi_fusion import all_level_concat
 from reprolib.papers.seanet.switches import Switches, resolve_switches
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "SEANet"
 DIALECT = "mm"
@@ -26,7 +27,7 @@ def build(
     backbone: str,
     components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     variant: str = "spec",
     **switches: object,
 ) -> TwoStage:
@@ -39,11 +40,11 @@ def build(
     """
     chosen = resolve_switches(components, pretrained=scale.pretrained, variant=variant, **switches)
     return two_stage(
+        seanet_heads(num_classes=num_classes, scale=scale, components=components, switches=chosen),
         backbone=backbone,
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         dialect=DIALECT,
-        roi_heads=seanet_heads(num_classes=num_classes, scale=scale, components=components, switches=chosen),
     )
 
 

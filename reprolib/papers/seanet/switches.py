@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reprolib.papers.switch_checks import check_components, check_switches, check_values
+from reprolib.models.switch_checks import check_choice, check_components, check_switches, check_values, switch_names
 
 COMPONENTS = ("biou", "attention", "edge")
 
@@ -87,9 +87,8 @@ def resolve_switches(
     check_components("SEANet", components, COMPONENTS)
     if "edge" in components and "attention" not in components:
         raise ValueError("'edge' supervises the mask attention head: add the component 'attention'")
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
-    check_switches("SEANet", changes, Switches, more=("variant",))
+    check_choice("variant", variant, VARIANTS)
+    check_switches("SEANet", changes, ["variant", *switch_names(Switches)])
     chosen = VARIANTS[variant] | changes
     for name, with_pretraining, from_scratch in DECIDED:
         if chosen.get(name, "auto") == "auto":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.bmask_rcnn.boundary_preserving_branch import boundary_preserving_branch
 from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "BMask R-CNN"
 
@@ -14,20 +15,17 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "d2",
     mask_on_pred_boxes: bool = True,
     stride_in_1x1: bool = False,
 ) -> TwoStage:
-    """Mask R-CNN with a boundary beside every mask; raises ValueError for any component.
+    """Mask R-CNN with a boundary beside every mask.
 
     mask_on_pred_boxes: masks and boundaries train on the predicted boxes of the positives, as published, not on the
     proposals. The published cascade is not built.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
     heads = mask_rcnn_heads(
         num_classes=num_classes,
         scale=scale,
@@ -36,10 +34,5 @@ def build(
         mask_on_predicted_boxes=mask_on_pred_boxes,
     )
     return two_stage(
-        backbone=backbone,
-        scale=scale,
-        schedule=schedule,
-        dialect=dialect,
-        roi_heads=heads,
-        stride_in_1x1=stride_in_1x1,
+        heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect, stride_in_1x1=stride_in_1x1
     )

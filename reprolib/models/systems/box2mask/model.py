@@ -5,12 +5,14 @@ from __future__ import annotations
 from torch import nn
 
 from reprolib.models.detections import detection_rule
+from reprolib.models.input_transform import InputSize
 from reprolib.models.one_stage.detector import OneStage, one_stage
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.box2mask.box2mask_head import ROUNDS, Box2MaskHead
 from reprolib.models.systems.solov2.solov2_head import CellBranches
 from reprolib.models.systems.solov2.solov2_levels import ANCHOR, find_form, levels_of
 from reprolib.models.systems.solov2.unified_mask_feature import UnifiedMaskFeature, conv_norm_relu
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "Box2Mask-C"
 STD = 0.01
@@ -21,15 +23,14 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     trees: str = "mst",
     mask_norm: str = "none",
     consistency_rounds: int = ROUNDS,
     mask_threshold: float = 0.55,
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component and unknown switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for unknown values of its switches.
 
     Masks of the training data are not used. The C variant's code is not public: this is BoxLevelSet's network and
     assignment with the local consistency of Box2Mask-T, whose code is.
@@ -39,32 +40,30 @@ def build(
     alike pixels; until April 2023 the published code's ten each began from the mask itself, which is 1.
     mask_threshold: of probabilities; BoxLevelSet's is 0.55 on COCO, 0.45 on iSAID.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
-    for name, value, known in (("trees", trees, ("mst", "off")), ("mask_norm", mask_norm, ("none", "group"))):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+    check_choice("trees", trees, ("mst", "off"))
+    check_choice("mask_norm", mask_norm, ("none", "group"))
     if consistency_rounds < 1:
         raise ValueError(f"consistency_rounds must be at least 1, not {consistency_rounds}")
     if not 0 < mask_threshold < 1:
         raise ValueError(f"mask_threshold must lie between 0 and 1, not {mask_threshold}")
     channels = scale.channels
     conv = conv_norm_relu if mask_norm == "group" else _conv_relu
+    head = Box2MaskHead(
+        levels=levels_of(find_form("full"), scale=scale, short_side=input_size.test_size),
+        branches=CellBranches(channels, width=channels, convs=4, num_classes=num_classes, kernel=channels, last=1),
+        mask_feature=UnifiedMaskFeature(channels, width=channels, out_channels=channels, conv=conv, fuse=_conv),
+        level_set=_conv(channels, LEVEL_SET, kernel_size=3),
+        rule=detection_rule(scale),
+        trees=trees == "mst",
+        consistency_rounds=consistency_rounds,
+        mask_threshold=mask_threshold,
+        smaller=scale.anchor_sizes[0] / ANCHOR,
+    )
     return one_stage(
+        head,
         backbone=backbone,
         scale=scale,
-        schedule=schedule,
-        head=Box2MaskHead(
-            levels=levels_of(find_form("full"), scale=scale, short_side=schedule.test_size),
-            branches=CellBranches(channels, width=channels, convs=4, num_classes=num_classes, kernel=channels, last=1),
-            mask_feature=UnifiedMaskFeature(channels, width=channels, out_channels=channels, conv=conv, fuse=_conv),
-            level_set=_conv(channels, LEVEL_SET, kernel_size=3),
-            rule=detection_rule(scale),
-            trees=trees == "mst",
-            consistency_rounds=consistency_rounds,
-            mask_threshold=mask_threshold,
-            smaller=scale.anchor_sizes[0] / ANCHOR,
-        ),
+        input_size=input_size,
     )
 
 

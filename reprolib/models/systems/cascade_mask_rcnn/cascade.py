@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from reprolib.models.detections import DetectionRule, detect, detection_rule
 from reprolib.models.on_device import rows_where
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.two_stage.box_stage import BoxStage, plain_box_stage
 from reprolib.models.two_stage.mask_branch import attach_masks, plain_mask_branch
 from reprolib.models.two_stage.roi_pooler import roi_pooler
@@ -246,8 +247,7 @@ def cascade_heads(
     torchvision dialect); boxes share one regression anyway.
     Raises ValueError for another programme.
     """
-    if programme not in ("mm", "d2"):
-        raise ValueError(f"cascade_dialect must be 'mm' or 'd2', not {programme!r}")
+    check_choice("cascade_dialect", programme, ("mm", "d2"))
     parts = {"num_classes": num_classes, "scale": scale, "dialect": dialect}
     masks = parts | {"background_channels": background_channels}
     common = {

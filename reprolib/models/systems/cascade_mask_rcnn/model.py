@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.cascade_mask_rcnn.cascade import cascade_heads
 from reprolib.models.two_stage.detector import TwoStage, two_stage
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "Cascade Mask R-CNN"
 
@@ -13,9 +14,8 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "mm",
     cascade_dialect: str | None = None,
     background_channels: bool = False,
@@ -26,10 +26,8 @@ def build(
     cascade_dialect: which of two systems of this name, `mm` (new samples in every stage, three mask branches) or
     `d2` (the first sampling relabelled, one mask branch); by default the dialect's.
     background_channels: masks have an unused channel for the background (SEANet's counting).
-    Raises ValueError for any component and for another cascade_dialect.
+    Raises ValueError for another cascade_dialect.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
     heads = cascade_heads(
         num_classes=num_classes,
         scale=scale,
@@ -38,10 +36,5 @@ def build(
         background_channels=background_channels,
     )
     return two_stage(
-        backbone=backbone,
-        scale=scale,
-        schedule=schedule,
-        dialect=dialect,
-        roi_heads=heads,
-        stride_in_1x1=stride_in_1x1,
+        heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect, stride_in_1x1=stride_in_1x1
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from reprolib.models.detections import DetectionRule
+from reprolib.models.input_transform import InputSize
 from reprolib.models.one_stage.detector import OneStage, one_stage
 from reprolib.models.one_stage.fcos_pyramid import FCOSPyramid
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.centermask.area_ratio_pooler import AreaRatioPooler
 from reprolib.models.systems.centermask.attention_mask_head import AttentionMaskHead
 from reprolib.models.systems.centermask.centermask_head import CenterMaskHead
 from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import MaskIoUHead
 from reprolib.models.systems.mask_scoring_rcnn.mask_scoring_branch import MaskScoringBranch
 from reprolib.models.two_stage.mask_branch import MaskBranch
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "CenterMask"
 THRESHOLD, NMS = 0.03, 0.6  # of a class's score; IoU
@@ -23,23 +25,19 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     centermask_maskiou: bool = True,
     roi_map: str = "area_ratio",
     roi_aligned: bool = False,
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component and unknown switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for unknown values of its switches.
 
     centermask_maskiou: a head predicts each mask's IoU, which its score is multiplied with. roi_map: which level a
     box is read from, by its share of the image (`area_ratio`) or by the rule of FPN (`fpn224`). roi_aligned: RoIAlign
     with the half-pixel shift.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
-    if roi_map not in LEVELS:
-        raise ValueError(f"roi_map must be one of {', '.join(LEVELS)}, not {roi_map!r}")
+    check_choice("roi_map", roi_map, LEVELS)
     channels = scale.channels
     parts = {
         "pooler": AreaRatioPooler(
@@ -55,16 +53,17 @@ def build(
     rule = DetectionRule(
         score_threshold=scale.score_threshold or THRESHOLD, detections=scale.detections, nms_threshold=NMS
     )
+    head = CenterMaskHead(
+        channels,
+        num_classes=num_classes,
+        per_level=scale.rpn_pre_nms[1],
+        rule=rule,
+        mask_branch=mask_branch,
+    )
     return one_stage(
+        head,
         backbone=backbone,
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         neck=lambda widths: FCOSPyramid(widths, channels=channels),
-        head=CenterMaskHead(
-            channels,
-            num_classes=num_classes,
-            per_level=scale.rpn_pre_nms[1],
-            rule=rule,
-            mask_branch=mask_branch,
-        ),
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reprolib.models.input_transform import InputSize
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.fl_cse_roie.context_roi_extractor import CONTEXT_SCALES, RATIO, context_extractor
 from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.mask_branch import plain_mask_branch
 from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "C-SE Mask R-CNN"
 PLACES = ("box+mask", "mask")
@@ -18,9 +20,8 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "mm",
     context_scales: Sequence[float] = CONTEXT_SCALES,
     se_ratio: int = RATIO,
@@ -31,12 +32,9 @@ def build(
     No more than the title could be read: the design is assumed after FL-CSE-RoIE's abstract (`systems.inferred`).
 
     context_scales, se_ratio: see `ContextRoIExtractor`. cse_in: `box+mask` or `mask`, the branches that read so.
-    Raises ValueError for any component and for other values of the switches.
+    Raises ValueError for other values of the switches.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
-    if cse_in not in PLACES:
-        raise ValueError(f"cse_in must be one of {', '.join(PLACES)}, not {cse_in!r}")
+    check_choice("cse_in", cse_in, PLACES)
     how = {"channels": scale.channels, "dialect": dialect, "scales": context_scales, "ratio": se_ratio}
     shared = {"num_classes": num_classes, "scale": scale, "dialect": dialect}
     heads = mask_rcnn_heads(
@@ -44,4 +42,4 @@ def build(
         mask_branch=plain_mask_branch(pooler=context_extractor(14, **how), **shared),
         **shared,
     )
-    return two_stage(backbone=backbone, scale=scale, schedule=schedule, dialect=dialect, roi_heads=heads)
+    return two_stage(heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.dialects import find_dialect
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.dct_mask.mask_dct import MaskDCT
 from reprolib.models.two_stage.mask_branch import MaskBranch
 from reprolib.models.two_stage.roi_pooler import roi_pooler
@@ -52,8 +53,7 @@ class DCTMaskBranch(MaskBranch):
 
     def __init__(self, *, dct: MaskDCT, distance: str, weight: float, **branch) -> None:
         super().__init__(**branch)
-        if distance not in LOSSES:
-            raise ValueError(f"dct_loss must be one of {', '.join(LOSSES)}, not {distance!r}")
+        check_choice("dct_loss", distance, LOSSES)
         self.dct, self.distance, self.weight = dct, LOSSES[distance], weight
 
     def loss(self, logits: Tensor, positives: Samples, targets: list[dict]) -> Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from reprolib.models.dialects import find_dialect
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.cascade_mask_rcnn.cascade import STAGE_IOUS
 from reprolib.models.systems.fl_cse_roie.self_attention_flow import self_attention_flow
 from reprolib.models.systems.htc.hybrid_task_cascade import htc_heads
 from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.mask_head import MaskHead
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "EMIN"
 
@@ -17,19 +18,16 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "mm",
 ) -> TwoStage:
     """HTC without semantic branch; between its mask heads global self-attention, concatenation and a 1x1 convolution.
 
     The publication could not be read. By default EMIN is taken as MAI-SE-Net's mask attention interaction (components
     aspp, nlb, csab), which is run as that; this is the other reading, "global feature self-attention" and "adaptive
-    mask feature fusion" (specification systems_two_stage.md, section 15). Raises ValueError for any component.
+    mask feature fusion" (specification systems_two_stage.md, section 15).
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
     outputs = num_classes + find_dialect(dialect).background_channels
     masks = [MaskHead(scale.channels, outputs=outputs) for _ in STAGE_IOUS]
     heads = htc_heads(
@@ -38,4 +36,4 @@ def build(
         dialect=dialect,
         mask_flow=self_attention_flow(masks, scale.channels, fusion="concat"),
     )
-    return two_stage(backbone=backbone, scale=scale, schedule=schedule, dialect=dialect, roi_heads=heads)
+    return two_stage(heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect)

@@ -7,10 +7,11 @@ import dataclasses
 from reprolib.models.backbones import build_backbone, fix_norms
 from reprolib.models.detections import detection_rule
 from reprolib.models.dialects import MM
+from reprolib.models.input_transform import InputSize
 from reprolib.models.one_stage.detector import OneStage, one_stage
 from reprolib.models.systems.fcis.fcis_head import KEPT, FCISHead, FCISNeck
 from reprolib.models.systems.fcis.fcis_proposals import single_map_proposals
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "FCIS"
 THRESHOLD, NMS = 0.001, 0.3
@@ -20,17 +21,14 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component.
+    """The detector for `num_classes` foreground classes.
 
     A detection's mask is voted for by all overlapping boxes, so that boxes that a person gives have none. Batch norms
     of the backbone are fixed, as published.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
     body = build_backbone(backbone, scale=scale, dialect=MM.name, dilated_c5=True)
     fix_norms(body)
     head = FCISHead(
@@ -41,9 +39,9 @@ def build(
         sampled=min(KEPT, scale.roi_batch),
     )
     return one_stage(
+        head,
         backbone=body,
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         neck=FCISNeck(body.channels, channels=4 * scale.channels),
-        head=head,
     )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
 from reprolib.models.dialects import find_dialect
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.two_stage.roi_pooler import AllLevelPooler, RoIPooler, to_rois
 
 CONTEXT_SCALES = (1.0, 1.5, 2.0)
@@ -116,8 +117,7 @@ def context_extractor(
     level_fuse: `own` (the one level that fits a box is read), or how all levels are joined, `sum` or `concat_1x1`.
     Raises ValueError for another level_fuse.
     """
-    if level_fuse not in LEVEL_FUSIONS:
-        raise ValueError(f"level_fuse must be one of {', '.join(LEVEL_FUSIONS)}, not {level_fuse!r}")
+    check_choice("level_fuse", level_fuse, LEVEL_FUSIONS)
     bundle = find_dialect(dialect)
     how = {"resolution": resolution, "sampling": bundle.roi_sampling, "aligned": bundle.roi_aligned}
     if level_fuse == "own":

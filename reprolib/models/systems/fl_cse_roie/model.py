@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reprolib.models.dialects import find_dialect
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.cascade_mask_rcnn.cascade import STAGE_IOUS
 from reprolib.models.systems.fl_cse_roie.carafe_mask_head import CarafeMaskHead
 from reprolib.models.systems.fl_cse_roie.context_roi_extractor import CONTEXT_SCALES, RATIO, context_extractor
 from reprolib.models.systems.fl_cse_roie.self_attention_flow import self_attention_flow
 from reprolib.models.systems.htc.hybrid_task_cascade import htc_heads
 from reprolib.models.two_stage.detector import TwoStage, two_stage
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "FL-CSE-RoIE"
 
@@ -20,9 +21,8 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "mm",
     context_scales: Sequence[float] = CONTEXT_SCALES,
     level_fuse: str = "sum",
@@ -36,10 +36,8 @@ def build(
     context_scales: of the boxes that are read beside each other, about the centre of each. level_fuse: `sum`,
     `concat_1x1` or `own`, see `context_extractor`. se_ratio: of the squeezed vector. The stages share one extractor
     for boxes and one for masks.
-    Raises ValueError for any component and for other values of the switches.
+    Raises ValueError for other values of the switches.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
     how = {"channels": scale.channels, "dialect": dialect, "level_fuse": level_fuse}
     how |= {"scales": context_scales, "ratio": se_ratio}
     outputs = num_classes + find_dialect(dialect).background_channels
@@ -51,4 +49,4 @@ def build(
         mask_flow=self_attention_flow(masks, scale.channels, fusion="add"),
     )
     heads.box_pooler, heads.mask_pooler = context_extractor(7, **how), context_extractor(14, **how)
-    return two_stage(backbone=backbone, scale=scale, schedule=schedule, dialect=dialect, roi_heads=heads)
+    return two_stage(heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect)

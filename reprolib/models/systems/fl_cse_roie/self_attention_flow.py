@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reprolib.models.layers.non_local import NonLocal
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.htc.mask_flow import MaskFlow
 from reprolib.models.two_stage.mask_head import MaskHead
 
@@ -24,8 +25,7 @@ class SelfAttentionFlow(nn.Module):
 
     def __init__(self, channels: int, *, fusion: str) -> None:
         super().__init__()
-        if fusion not in FUSIONS:
-            raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, not {fusion!r}")
+        check_choice("fusion", fusion, FUSIONS)
         self.out_channels = channels
         self.attention = NonLocal(channels)
         self.reduce = nn.Conv2d(2 * channels, channels, 1) if fusion == "concat" else None

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.feature_pyramid import xavier_conv
+from reprolib.models.switch_checks import check_choice
 
 POOLS = {"avg": F.avg_pool2d, "max": F.max_pool2d}
 
@@ -22,8 +23,7 @@ class HighResolutionPyramid(nn.Module):
 
     def __init__(self, in_channels: Sequence[int], *, channels: int, hrfpn_pool: str = "avg") -> None:
         super().__init__()
-        if hrfpn_pool not in POOLS:
-            raise ValueError(f"hrfpn_pool must be one of {', '.join(POOLS)}, not {hrfpn_pool!r}")
+        check_choice("hrfpn_pool", hrfpn_pool, POOLS)
         self.pool = POOLS[hrfpn_pool]
         self.reduction = xavier_conv(sum(in_channels), channels, kernel_size=1)
         self.outputs = nn.ModuleList([xavier_conv(channels, channels, kernel_size=3) for _ in range(5)])

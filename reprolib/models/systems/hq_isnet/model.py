@@ -6,11 +6,13 @@ HTC without its semantic branch is the published cascade of that kind (spec sect
 
 from __future__ import annotations
 
+from reprolib.models.input_transform import InputSize
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.cascade_mask_rcnn.cascade import cascade_heads
 from reprolib.models.systems.hq_isnet.high_resolution_pyramid import HighResolutionPyramid
 from reprolib.models.systems.htc.hybrid_task_cascade import htc_heads
 from reprolib.models.two_stage.detector import TwoStage, two_stage
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "HQ-ISNet"
 HEADS = {"htc_nosem": htc_heads, "cascade_mm": cascade_heads}
@@ -20,9 +22,8 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "mm",
     hqis_head: str = "htc_nosem",
     hrfpn_pool: str = "avg",
@@ -30,17 +31,14 @@ def build(
     """The detector for `num_classes` foreground classes on `hrnet_w18`, `hrnet_w32` or `hrnet_w40`.
 
     hqis_head: `htc_nosem` (mask information flow) or `cascade_mm` (plain Cascade Mask R-CNN, three mask heads).
-    hrfpn_pool: see `HighResolutionPyramid`. Raises ValueError for any component and for unknown switches.
+    hrfpn_pool: see `HighResolutionPyramid`. Raises ValueError for unknown switches.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
-    if hqis_head not in HEADS:
-        raise ValueError(f"hqis_head must be one of {', '.join(HEADS)}, not {hqis_head!r}")
+    check_choice("hqis_head", hqis_head, HEADS)
     return two_stage(
+        HEADS[hqis_head](num_classes=num_classes, scale=scale, dialect=dialect),
         backbone=backbone,
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         dialect=dialect,
         neck=lambda widths: HighResolutionPyramid(widths, channels=scale.channels, hrfpn_pool=hrfpn_pool),
-        roi_heads=HEADS[hqis_head](num_classes=num_classes, scale=scale, dialect=dialect),
     )

@@ -12,6 +12,7 @@ from reprolib.models.detections import DetectionRule
 from reprolib.models.input_transform import Batch
 from reprolib.models.mask_resize import STRIDE, masks_in_batch
 from reprolib.models.queries.query_inference import query_detections
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.knet.knet_feature import KernelHead, LocalisationPyramid
 from reprolib.models.systems.knet.knet_losses import class_loss, mask_losses, match, semantic_loss
 from reprolib.models.systems.knet.knet_stage import KernelUpdate
@@ -51,8 +52,7 @@ class KNetHead(nn.Module):
         self, channels: int, *, num_classes: int, queries: int, rule: DetectionRule, match_on: str = "before"
     ) -> None:
         super().__init__()
-        if match_on not in ("before", "current"):
-            raise ValueError(f"match_on must be before or current, not {match_on!r}")
+        check_choice("match_on", match_on, ("before", "current"))
         self.rule, self.match_on = rule, match_on
         self.localisation = LocalisationPyramid(channels)
         self.first = KernelHead(channels, num_classes=num_classes, queries=queries)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from reprolib.models.detections import detection_rule
+from reprolib.models.input_transform import InputSize
 from reprolib.models.one_stage.detector import OneStage, one_stage
 from reprolib.models.systems.knet.knet_head import KNetHead
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "K-Net"
 
@@ -14,20 +15,17 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     match_on: str = "before",
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component and unknown switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for unknown values of its switches.
 
     There are as many kernels as `scale.detections`, published 100.
 
     match_on: whose predictions assign instances to the kernels of an update: those `before` it, as in the published
     code, or the `current` ones.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
     head = KNetHead(
         scale.channels,
         num_classes=num_classes,
@@ -35,4 +33,4 @@ def build(
         rule=detection_rule(scale, own_threshold=0.0),
         match_on=match_on,
     )
-    return one_stage(backbone=backbone, scale=scale, schedule=schedule, head=head)
+    return one_stage(head, backbone=backbone, scale=scale, input_size=input_size)

@@ -4,35 +4,34 @@ from __future__ import annotations
 
 from reprolib.models.backbones import fixed_norm_backbone
 from reprolib.models.detections import detection_rule
+from reprolib.models.input_transform import InputSize
 from reprolib.models.one_stage.detector import OneStage, one_stage
 from reprolib.models.queries.mask_classification import MaskClassification
 from reprolib.models.queries.point_criterion import PointCriterion, points_of
 from reprolib.models.systems.mask2former.mask2former_decoder import MaskedDecoder
 from reprolib.models.systems.mask2former.mask2former_pixel_decoder import DeformablePixelDecoder
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "Mask2Former"
 
 
-def build(
-    *, num_classes: int, backbone: str, components: tuple[str, ...] = (), scale: Scale, schedule: Schedule
-) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component.
+def build(*, num_classes: int, backbone: str, scale: Scale, input_size: InputSize) -> OneStage:
+    """The detector for `num_classes` foreground classes.
 
     There are as many queries as `scale.detections`, published 100. Nothing of the backbone is frozen but, where
     `scale.norm` is `published`, its norms. Not here: the large-scale jitter that the publication trains with.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
     channels, queries = scale.channels, scale.detections
+    body = fixed_norm_backbone(backbone, scale=scale)
+    head = MaskClassification(
+        decoder=MaskedDecoder(channels, num_classes=num_classes, queries=queries),
+        criterion=PointCriterion(points=points_of(scale)),
+        rule=detection_rule(scale, own_threshold=0.0),
+    )
     return one_stage(
-        backbone=fixed_norm_backbone(backbone, scale=scale),
+        head,
+        backbone=body,
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         neck=lambda widths: DeformablePixelDecoder(widths, channels=channels),
-        head=MaskClassification(
-            decoder=MaskedDecoder(channels, num_classes=num_classes, queries=queries),
-            criterion=PointCriterion(points=points_of(scale)),
-            rule=detection_rule(scale, own_threshold=0.0),
-        ),
     )

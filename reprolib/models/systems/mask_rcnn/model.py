@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "Mask R-CNN"
 
@@ -13,24 +14,16 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "d2",
     background_channels: bool = False,
     stride_in_1x1: bool = False,
 ) -> TwoStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component."""
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    """The detector for `num_classes` foreground classes."""
     heads = mask_rcnn_heads(
         num_classes=num_classes, scale=scale, dialect=dialect, background_channels=background_channels
     )
     return two_stage(
-        backbone=backbone,
-        scale=scale,
-        schedule=schedule,
-        dialect=dialect,
-        roi_heads=heads,
-        stride_in_1x1=stride_in_1x1,
+        heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect, stride_in_1x1=stride_in_1x1
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reprolib.models.detections import detection_rule
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_transfiner.transfiner_branch import LIMITS, THRESHOLDS, transfiner_branch
 from reprolib.models.systems.mask_transfiner.transfiner_heads import TransfinerHeads
 from reprolib.models.two_stage.box_stage import plain_box_stage
 from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.roi_pooler import roi_pooler
 from reprolib.models.two_stage.samples import RoISampler
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "Mask Transfiner"
 
@@ -20,9 +21,8 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "d2",
     boundary_branch: bool = True,
     refine_limit_train: int | None = LIMITS[0],
@@ -30,15 +30,13 @@ def build(
     select_thresholds: Sequence[Sequence[float]] = THRESHOLDS,
     stride_in_1x1: bool = False,
 ) -> TwoStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component.
+    """The detector for `num_classes` foreground classes.
 
     boundary_branch: a loss on boundaries, by layers that inference does without. refine_limit_train: so many boxes of
     a batch train the transformer, at random of its first images; refine_limit_test: so many of an image are refined,
     best first, or of the boxes given the first; others keep their coarse mask. None: all. select_thresholds: in
     training and in inference, the least incoherence of the nodes that are refined at sides 28, 56 and 112.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
     heads = TransfinerHeads(
         channels=scale.channels,
         sampler=RoISampler(iou=0.5, batch=scale.roi_batch),
@@ -55,10 +53,5 @@ def build(
         rule=detection_rule(scale),
     )
     return two_stage(
-        backbone=backbone,
-        scale=scale,
-        schedule=schedule,
-        dialect=dialect,
-        roi_heads=heads,
-        stride_in_1x1=stride_in_1x1,
+        heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect, stride_in_1x1=stride_in_1x1
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from reprolib.models.backbones import fixed_norm_backbone
 from reprolib.models.detections import detection_rule
+from reprolib.models.input_transform import InputSize
 from reprolib.models.one_stage.detector import OneStage, one_stage
 from reprolib.models.queries.mask_classification import MaskClassification
 from reprolib.models.systems.maskformer.maskformer_decoder import QueryDecoder
 from reprolib.models.systems.maskformer.maskformer_pixel_decoder import EncodedPyramid
 from reprolib.models.systems.maskformer.pixel_criterion import PixelCriterion
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "MaskFormer"
 
@@ -18,12 +19,11 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dropout: float = 0.1,
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component.
+    """The detector for `num_classes` foreground classes.
 
     The published model for panoptic segmentation with classes of things only: no instance setting is published, and
     inference is Mask2Former's. There are as many queries as `scale.detections`, published 100. Nothing of the backbone
@@ -31,17 +31,17 @@ def build(
 
     dropout: of the transformer's layers.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
     channels, queries = scale.channels, scale.detections
+    body = fixed_norm_backbone(backbone, scale=scale)
+    head = MaskClassification(
+        decoder=QueryDecoder(channels, num_classes=num_classes, queries=queries, dropout=dropout),
+        criterion=PixelCriterion(),
+        rule=detection_rule(scale, own_threshold=0.0),
+    )
     return one_stage(
-        backbone=fixed_norm_backbone(backbone, scale=scale),
+        head,
+        backbone=body,
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         neck=lambda widths: EncodedPyramid(widths, channels=channels, dropout=dropout),
-        head=MaskClassification(
-            decoder=QueryDecoder(channels, num_classes=num_classes, queries=queries, dropout=dropout),
-            criterion=PixelCriterion(),
-            rule=detection_rule(scale, own_threshold=0.0),
-        ),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mnc.mnc_heads import network_cascade_heads
 from reprolib.models.two_stage.detector import TwoStage, two_stage
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "MNC"
 
@@ -13,20 +14,17 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "mm",
     stride_in_1x1: bool = False,
 ) -> TwoStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component."""
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
+    """The detector for `num_classes` foreground classes."""
     return two_stage(
+        network_cascade_heads(num_classes=num_classes, scale=scale, dialect=dialect),
         backbone=backbone,
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         dialect=dialect,
-        roi_heads=network_cascade_heads(num_classes=num_classes, scale=scale, dialect=dialect),
         stride_in_1x1=stride_in_1x1,
     )

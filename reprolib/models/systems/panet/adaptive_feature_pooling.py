@@ -8,6 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.two_stage.roi_pooler import AllLevelPooler
 
 FUSIONS = {"max": torch.maximum, "sum": torch.add}
@@ -32,10 +33,8 @@ class AdaptiveFeaturePooling(nn.Module):
         fuse: str = "max",
     ) -> None:
         super().__init__()
-        if first not in ("per_level", "shared"):
-            raise ValueError(f"afp_first must be one of per_level, shared, not {first!r}")
-        if fuse not in FUSIONS:
-            raise ValueError(f"afp_fuse must be one of {', '.join(FUSIONS)}, not {fuse!r}")
+        check_choice("afp_first", first, ("per_level", "shared"))
+        check_choice("afp_fuse", fuse, FUSIONS)
         self.pooler, self.fuse = pooler, fuse
         self.layers = nn.ModuleList([layer() for _ in range(len(pooler.strides) if first == "per_level" else 1)])
 

@@ -7,6 +7,8 @@ from functools import partial
 from torch import nn
 
 from reprolib.models.dialects import find_dialect
+from reprolib.models.input_transform import InputSize
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.panet.adaptive_feature_pooling import (
     AdaptiveFeaturePooling,
     first_convolution,
@@ -19,7 +21,7 @@ from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.mask_branch import plain_mask_branch
 from reprolib.models.two_stage.roi_heads import RoIHeads, mask_rcnn_heads
 from reprolib.models.two_stage.roi_pooler import all_level_pooler
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "PANet"
 PARTS = ("neck", "neck+fcf", "full")
@@ -29,9 +31,8 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "mm",
     panet_parts: str = "full",
     pa_chain: str | None = None,
@@ -49,12 +50,9 @@ def build(
     `FullyConnectedFusionHead`.
     The box head is the two-layer one of Mask R-CNN: the counts and FLOPs reported for PANet rule out the authors'
     own (four convolutions and one FC, with GroupNorm in heads and pyramid), which is not built.
-    Raises ValueError for any component and for unknown values of a switch.
+    Raises ValueError for unknown values of a switch.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
-    if panet_parts not in PARTS:
-        raise ValueError(f"panet_parts must be one of {', '.join(PARTS)}, not {panet_parts!r}")
+    check_choice("panet_parts", panet_parts, PARTS)
     like_mm = find_dialect(dialect).name == "mm"
     chain = pa_chain or ("pre_conv" if like_mm else "post_conv")
     relu = not like_mm if pa_relu is None else pa_relu
@@ -67,12 +65,12 @@ def build(
         fcf_relu=fcf_relu,
     )
     return two_stage(
+        roi_heads,
         backbone=backbone,
-        neck=partial(PathAggregationPyramid, channels=scale.channels, chain=chain, relu=relu),
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         dialect=dialect,
-        roi_heads=roi_heads,
+        neck=partial(PathAggregationPyramid, channels=scale.channels, chain=chain, relu=relu),
         stride_in_1x1=stride_in_1x1,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from reprolib.models.feature_pyramid import FeaturePyramid, subsample, xavier_conv
+from reprolib.models.switch_checks import check_choice
 
 CHAINS = ("post_conv", "pre_conv")
 
@@ -25,8 +26,7 @@ class PathAggregationPyramid(nn.Module):
         self, in_channels: Sequence[int], *, channels: int, chain: str = "post_conv", relu: bool = True
     ) -> None:
         super().__init__()
-        if chain not in CHAINS:
-            raise ValueError(f"pa_chain must be one of {', '.join(CHAINS)}, not {chain!r}")
+        check_choice("pa_chain", chain, CHAINS)
         self.chain = chain
         self.pyramid = FeaturePyramid(in_channels, channels=channels)
         steps = range(len(in_channels) - 1)

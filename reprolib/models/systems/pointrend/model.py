@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.pointrend.point_rend_branch import point_rend_branch
 from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "PointRend"
 
@@ -14,20 +15,17 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "d2",
     mask_on_pred_boxes: bool | None = None,
     stride_in_1x1: bool = False,
 ) -> TwoStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component.
+    """The detector for `num_classes` foreground classes.
 
     mask_on_pred_boxes: masks train on the predicted boxes of the positives (detectron2, so by default in d2), not on
     the proposals (mmdetection).
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
     if mask_on_pred_boxes is None:
         mask_on_pred_boxes = dialect == "d2"
     heads = mask_rcnn_heads(
@@ -38,10 +36,5 @@ def build(
         mask_on_predicted_boxes=mask_on_pred_boxes,
     )
     return two_stage(
-        backbone=backbone,
-        scale=scale,
-        schedule=schedule,
-        dialect=dialect,
-        roi_heads=heads,
-        stride_in_1x1=stride_in_1x1,
+        heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect, stride_in_1x1=stride_in_1x1
     )

@@ -14,6 +14,7 @@ from reprolib.models.one_stage.fcos_inference import select
 from reprolib.models.one_stage.fcos_losses import centreness_loss, class_loss, iou_loss, weighted
 from reprolib.models.one_stage.fcos_targets import Locations, assign, from_sides, make_locations, to_sides
 from reprolib.models.one_stage.fcos_tower import LEVELS, Tower, class_conv, conv3x3, per_location
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.polarmask.outlines import outlines
 from reprolib.models.systems.polarmask.polar_rays import (
     RAYS,
@@ -69,8 +70,7 @@ class PolarMaskHead(nn.Module):
         smaller: float = 1.0,
     ) -> None:
         super().__init__()
-        if box_of not in ("box", "mask"):
-            raise ValueError(f"polar_nms must be box or mask, not {box_of!r}")
+        check_choice("polar_nms", box_of, ("box", "mask"))
         if not 3 <= rays <= 360 or 360 % rays:
             raise ValueError(f"rays must be a divisor of 360 and at least 3, not {rays}")
         self.per_level, self.rule = per_level, rule

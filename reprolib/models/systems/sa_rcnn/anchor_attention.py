@@ -16,6 +16,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from reprolib.models.input_transform import Batch
 from reprolib.models.on_device import numbers_like
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.two_stage.region_proposals import RegionProposals, region_proposals
 from reprolib.params import Scale
 
@@ -30,8 +31,7 @@ class AttentiveRPNHead(RPNHead):
     """
 
     def __init__(self, channels: int, anchors: int, *, aam_gate: str = "multiply") -> None:
-        if aam_gate not in ("multiply", "residual"):
-            raise ValueError(f"aam_gate must be multiply or residual, not {aam_gate!r}")
+        check_choice("aam_gate", aam_gate, ("multiply", "residual"))
         super().__init__(channels, anchors)
         self.offset = 1.0 if aam_gate == "residual" else 0.0
         self.location = nn.Conv2d(channels, 1, 1)

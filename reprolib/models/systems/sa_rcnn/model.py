@@ -6,12 +6,14 @@ from torch import nn
 
 from reprolib.models.backbones import Backbone, build_backbone
 from reprolib.models.feature_pyramid import FeaturePyramid
+from reprolib.models.input_transform import InputSize
 from reprolib.models.layers.global_context import global_context
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.sa_rcnn.anchor_attention import attentive_region_proposals
 from reprolib.models.systems.sa_rcnn.balanced_pyramid import BalancedPyramid
 from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "SA R-CNN"
 PARTS = ("gam", "gam+sam", "gam+sam+aam")
@@ -21,9 +23,8 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "mm",
     sa_parts: str = "gam+sam+aam",
     gcb_ratio: float = 1 / 16,
@@ -37,26 +38,19 @@ def build(
     balanced pyramid), `gam+sam+aam` (and the location attention of the RPN, the default).
     gcb_ratio: width of a global context block's bottleneck, of its map's; 1/16 or 1/4 in the public code.
     aam_gate: `multiply` or `residual`, see `AttentiveRPNHead`.
-    Raises ValueError for any component and for unknown switches.
+    Raises ValueError for unknown switches.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
-    if sa_parts not in PARTS:
-        raise ValueError(f"sa_parts must be one of {', '.join(PARTS)}, not {sa_parts!r}")
+    check_choice("sa_parts", sa_parts, PARTS)
     if not 0 < gcb_ratio <= 1:
         raise ValueError(f"gcb_ratio must be above 0 and at most 1, not {gcb_ratio}")
     body = build_backbone(backbone, scale=scale, dialect=dialect)
     add_global_context(body, ratio=gcb_ratio)
     neck = FeaturePyramid(body.channels, channels=scale.channels)
-    return two_stage(
-        backbone=body,
-        scale=scale,
-        schedule=schedule,
-        dialect=dialect,
-        neck=nn.Sequential(neck, BalancedPyramid(scale.channels)) if "sam" in sa_parts else neck,
-        rpn=attentive_region_proposals(scale, dialect=dialect, aam_gate=aam_gate) if "aam" in sa_parts else None,
-        roi_heads=mask_rcnn_heads(num_classes=num_classes, scale=scale, dialect=dialect),
-    )
+    if "sam" in sa_parts:
+        neck = nn.Sequential(neck, BalancedPyramid(scale.channels))
+    rpn = attentive_region_proposals(scale, dialect=dialect, aam_gate=aam_gate) if "aam" in sa_parts else None
+    heads = mask_rcnn_heads(num_classes=num_classes, scale=scale, dialect=dialect)
+    return two_stage(heads, backbone=body, scale=scale, input_size=input_size, dialect=dialect, neck=neck, rpn=rpn)
 
 
 def add_global_context(backbone: Backbone, *, ratio: float) -> None:

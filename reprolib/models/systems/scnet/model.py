@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from reprolib.models.input_transform import InputSize
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.scnet.global_context_head import GlobalContextHead
 from reprolib.models.systems.scnet.sample_consistency import sample_consistency_heads
 from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.semantic_branch import build_semantic
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "SCNet"
 
@@ -15,9 +17,8 @@ def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
     dialect: str = "mm",
     semantic_source: str = "off",
     glbctx: bool = True,
@@ -31,12 +32,9 @@ def build(
     stuff and thing classes, targets carry `semantic` maps) or `from_instances` (the instance masks painted by class).
     glbctx: the global context branch. glbctx_classes: its outputs, `K+1` (as published, one is never positive) or `K`.
     relay: the last box stage's vectors reach the mask head.
-    Raises ValueError for any component and for other values of the switches.
+    Raises ValueError for other values of the switches.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
-    if glbctx_classes not in ("K+1", "K"):
-        raise ValueError(f"glbctx_classes must be 'K+1' or 'K', not {glbctx_classes!r}")
+    check_choice("glbctx_classes", glbctx_classes, ("K+1", "K"))
     global_context = None
     if glbctx:
         global_context = GlobalContextHead(scale.channels, classes=num_classes + (glbctx_classes == "K+1"))
@@ -49,10 +47,5 @@ def build(
         relay=relay,
     )
     return two_stage(
-        backbone=backbone,
-        scale=scale,
-        schedule=schedule,
-        dialect=dialect,
-        roi_heads=heads,
-        stride_in_1x1=stride_in_1x1,
+        heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect, stride_in_1x1=stride_in_1x1
     )

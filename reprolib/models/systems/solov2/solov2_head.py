@@ -26,7 +26,7 @@ from reprolib.models.systems.solov2.solov2_targets import (
     instance_targets,
 )
 from reprolib.models.systems.solov2.unified_mask_feature import UnifiedMaskFeature, conv_norm_relu, with_coordinates
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 
 class Predictions(NamedTuple):
@@ -152,7 +152,7 @@ def solov2_head(
     *,
     num_classes: int,
     scale: Scale,
-    schedule: Schedule,
+    test_size: int,
     form: str = "full",
     mask_feature: nn.Module | None = None,
     assign: Assign = both_masks,
@@ -160,13 +160,13 @@ def solov2_head(
 ) -> SOLOv2Head:
     """The head in one of the published forms (`full`, `light_448`) at a scale's widths.
 
-    mask_feature: the published one unless another is given; it has `kernel_length` channels. schedule: its test size
-    bounds the grids, see `levels_of`.
+    mask_feature: the published one unless another is given; it has `kernel_length` channels. test_size: the short
+    side in px in inference, which bounds the grids, see `levels_of`.
     """
     chosen, channels = find_form(form), scale.channels
     kernel = kernel_length(form, scale=scale)
     return SOLOv2Head(
-        levels=levels_of(chosen, scale=scale, short_side=schedule.test_size),
+        levels=levels_of(chosen, scale=scale, short_side=test_size),
         branches=CellBranches(
             channels,
             width=round(channels * chosen.width),

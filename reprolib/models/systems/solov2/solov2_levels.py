@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from reprolib.models.switch_checks import check_choice
 from reprolib.params import Scale
 
 ANCHOR = 32  # px, the first of `scale.anchor_sizes` as published: objects of a thin profile are smaller by as much
@@ -33,7 +34,7 @@ class Form:
     convs: int  # 3x3 convolutions of each branch
     width: float  # of the branches
     kernel: float  # length of a cell's kernel, and width of the unified mask feature
-    short_side: int = 0  # the most px of the input, 0 = as the schedule says
+    short_side: int = 0  # the most px of the input, 0 = as large as is asked for
     long_side: int = 0
 
 
@@ -59,8 +60,7 @@ FORMS = {
 
 def find_form(name: str) -> Form:
     """The setting called `name`; raises ValueError naming the known ones."""
-    if name not in FORMS:
-        raise ValueError(f"solo_form must be one of {', '.join(FORMS)}, not {name!r}")
+    check_choice("solo_form", name, FORMS)
     return FORMS[name]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reprolib.models.mask_resize import masks_in_batch
 from reprolib.models.on_device import numbers_like
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.solov2.solov2_levels import Level
 
 CENTRE = 0.2  # side of the centre region, of the box's
@@ -55,8 +56,7 @@ def last_wins(wanted: Wanted, cells: Cells) -> Tensor:
 
 def find_collision(name: str) -> Assign:
     """The rule called `name`; raises ValueError naming the known ones."""
-    if name not in COLLISIONS:
-        raise ValueError(f"collision must be one of {', '.join(COLLISIONS)}, not {name!r}")
+    check_choice("collision", name, COLLISIONS)
     return both_masks if name == "both_masks" else last_wins
 
 

@@ -5,33 +5,34 @@ from __future__ import annotations
 import dataclasses
 
 from reprolib.models.detections import detection_rule
-from reprolib.models.input_transform import InputTransform
-from reprolib.models.one_stage.detector import OneStage, at_most, one_stage
+from reprolib.models.input_transform import InputSize, InputTransform
+from reprolib.models.one_stage.detector import OneStage, one_stage
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.yolact.yolact_head import YOLACTHead
 from reprolib.models.systems.yolact.yolact_pyramid import YOLACTPyramid
-from reprolib.params import Scale, Schedule
+from reprolib.params import Scale
 
 NAME = "YOLACT"
 FORMS = ("mmdetection", "paper")
 SIDE = 550  # px
 MEAN, STD = (123.68, 116.78, 103.94), (58.40, 57.12, 57.38)
 ANCHORS = 0.75  # of the suite's anchor sizes: 24 px where those start at 32
-ENOUGH = 6  # images in a batch for batch norm, by the published code
+BATCH, ENOUGH = 8, 6  # images: a published batch, and the fewest with which the published code trains batch norm
 
 
 def build(
     *,
     num_classes: int,
     backbone: str,
-    components: tuple[str, ...] = (),
     scale: Scale,
-    schedule: Schedule,
+    input_size: InputSize,
+    images_per_batch: int = BATCH,
     yolact_form: str = "mmdetection",
     nms: str = "fast",
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for any component and unknown switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for unknown values of its switches.
 
-    Images are resized to squares of 550 px, or of the schedule's short side where that is less. Nothing of the backbone
+    Images are resized to squares of 550 px, or of the short side where that is less. Nothing of the backbone
     is frozen; where `scale.norm` is `published`, its batch norm trains, in the published form from 6 images a batch.
     Not here: the photometric distortion, expansion and random crops that the publication trains with.
 
@@ -39,32 +40,28 @@ def build(
     positives, masks beyond 100, a second score threshold (see `YOLACTPyramid` and `YOLACTHead`).
     nms: `fast` or `standard`.
     """
-    if components:
-        raise ValueError(f"{NAME} has no components, but {', '.join(components)} is switched on")
-    if yolact_form not in FORMS:
-        raise ValueError(f"yolact_form must be one of {', '.join(FORMS)}, not {yolact_form!r}")
+    check_choice("yolact_form", yolact_form, FORMS)
     as_published = yolact_form == "paper"
-    schedule = at_most(schedule, short_side=SIDE, long_side=schedule.max_size)
+    input_size = input_size.at_most(short_side=SIDE)
     scale = dataclasses.replace(scale, frozen_stages=0)
-    if scale.norm == "published" and not (as_published and schedule.batch_size // schedule.accumulate < ENOUGH):
+    if scale.norm == "published" and not (as_published and images_per_batch < ENOUGH):
         scale = dataclasses.replace(scale, norm="batch")
+    head = YOLACTHead(
+        scale.channels,
+        num_classes=num_classes,
+        scales=[ANCHORS * size for size in scale.anchor_sizes],
+        rule=detection_rule(scale),
+        as_published=as_published,
+        nms=nms,
+    )
     return one_stage(
+        head,
         backbone=backbone,
         scale=scale,
-        schedule=schedule,
+        input_size=input_size,
         neck=lambda widths: YOLACTPyramid(widths, channels=scale.channels, as_published=as_published),
-        head=YOLACTHead(
-            scale.channels,
-            num_classes=num_classes,
-            scales=[ANCHORS * size for size in scale.anchor_sizes],
-            rule=detection_rule(scale),
-            as_published=as_published,
-            nms=nms,
-        ),
         transform=InputTransform(
-            min_sizes=schedule.min_sizes,
-            test_size=schedule.test_size,
-            max_size=schedule.max_size,
+            input_size,
             mean=[value / 255 for value in MEAN],
             std=[value / 255 for value in STD],
             bgr=False,

@@ -14,6 +14,7 @@ from reprolib.models.detections import DetectionRule, class_nms
 from reprolib.models.feature_pyramid import xavier_conv
 from reprolib.models.input_transform import Batch, scale_boxes
 from reprolib.models.mask_resize import rescale_masks
+from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.yolact.fast_nms import Kept, fast_nms
 from reprolib.models.systems.yolact.yolact_anchors import RATIOS, make_anchors, match
 from reprolib.models.systems.yolact.yolact_losses import (
@@ -94,8 +95,7 @@ class YOLACTHead(nn.Module):
         nms: str = "fast",
     ) -> None:
         super().__init__()
-        if nms not in ("fast", "standard"):
-            raise ValueError(f"nms must be fast or standard, not {nms!r}")
+        check_choice("nms", nms, ("fast", "standard"))
         self.scales, self.rule, self.as_published, self.nms = tuple(scales), rule, as_published, nms
         self.prototypes = PrototypeNet(channels)
         self.branches = AnchorBranches(channels, num_classes=num_classes)
