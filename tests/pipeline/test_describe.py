@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reprolib.models.input_transform import InputTransform
+from reprolib.models.input_transform import InputSize, InputTransform
 from reprolib.params import load_profile, resolve
 from reprolib.pipeline.describe import describe, typical_input_size
 from reprolib.pipeline.plan import experiment_by_id
@@ -22,9 +22,7 @@ PAPER = load_profile("paper", path=Path(__file__).parents[2] / "params.yaml")
 )
 def test_input_sizes(test_size, keep_ratio, expected):
     transform = InputTransform(
-        min_sizes=[test_size],
-        test_size=test_size,
-        max_size=1333,
+        InputSize(min_sizes=(test_size,), test_size=test_size, max_size=1333),
         mean=(0, 0, 0),
         std=(1, 1, 1),
         bgr=False,
