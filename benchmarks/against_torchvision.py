@@ -1,11 +1,12 @@
 """Our Mask R-CNN against torchvision's at equal weights, inputs and settings, alternating in one process.
 
-`python -m benchmarks` prints how many times faster ours is: a ratio above 1 means that ours needs less time.
-What the other benchmarks share is here too.
+`python -m benchmarks torchvision` prints how many times faster ours is: a ratio above 1 means that ours needs less
+time. Exit status 1 where torchvision is faster in a task.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -16,8 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.options import add_device, add_image_size, add_input_size, add_rounds, pair
 from benchmarks.pair import build_pair, from_torchvision, spread_predictions
-from reprolib.engine.devices import synchronise
+from benchmarks.report import show
+from reprolib.engine.devices import pick_device, synchronise
 from reprolib.engine.optimisers import build_optimiser
 from reprolib.evaluation.environment import cpu_name
 from reprolib.models.input_transform import InputSize
@@ -137,7 +140,7 @@ def plain_sgd(model: nn.Module, schedule: Schedule) -> torch.optim.SGD:
     return torch.optim.SGD(trained, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay)
 
 
-def run_bench(
+def run_torchvision(
     *,
     device: str = "cpu",
     precision: str = "float32",
@@ -239,3 +242,40 @@ def text(result: dict) -> str:
     counts = result["detections"]
     lines.append(f"detections per image: {counts[OURS]}, torchvision {counts[THEIRS]}")
     return "\n".join(lines)
+
+
+def add_pair_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is done by both detectors, and how often; see `pair_options`."""
+    add_device(parser)
+    add_rounds(parser, 5)
+    add_image_size(parser, default=(480, 640))
+    add_input_size(parser, default=(256, 342))
+    parser.add_argument("--batch-size", type=int, default=2, help="images per step; by default 2")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of both, by autocast")
+
+
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    """Which of `TASKS` are timed."""
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=tuple(TASKS), help="by default both")
+
+
+def pair_options(options: argparse.Namespace) -> dict:
+    """The options of `add_pair_arguments` as arguments of `run_torchvision` and of what times the same pair."""
+    return {
+        "device": options.device or pick_device(),
+        "precision": options.precision,
+        "rounds": options.rounds,
+        "image_size": pair(options.image_size),
+        "input_size": pair(options.input_size),
+        "batch_size": options.batch_size,
+    }
+
+
+add_arguments = add_pair_arguments
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show; 1 where torchvision is faster in a task."""
+    result = run_torchvision(**pair_options(options))
+    show(options, result, text)
+    return int(min(result[task]["ratio"] for task in TASKS) < 1)

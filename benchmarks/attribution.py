@@ -1,12 +1,13 @@
 """What each faster piece of our Mask R-CNN brings: the same model and weights with torchvision's way put back.
 
-`python -m benchmarks --attribute` times ours, ours without each piece in turn, ours without all of them, and
+`python -m benchmarks attribution` times ours, ours without each piece in turn, ours without all of them, and
 torchvision's, alternating in one process. The pieces are exchanged here, where they are timed; the models know nothing
 of it. Without all of them ours should need torchvision's time: what is left of a gap is explained by none of them.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,12 +29,16 @@ from benchmarks.against_torchvision import (
     TASKS,
     THEIRS,
     Work,
+    add_pair_arguments,
+    add_tasks,
     alternate,
     check_rounds,
     header,
+    pair_options,
     plain_sgd,
     prepare_work,
 )
+from benchmarks.report import show
 from reprolib.models import input_transform
 from reprolib.models.backbones import FrozenNorm
 from reprolib.models.parts import POST_PROCESSING, part
@@ -307,3 +312,16 @@ def _said(apart: Mapping | None) -> str:
     if apart["detections"]:
         return f"{apart['detections']} detections differ"
     return f"boxes off by {apart['boxes']:.0e} px, scores {apart['scores']:.0e}, {apart['pixels']} mask pixels"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks attribution`."""
+    add_pair_arguments(parser)
+    add_tasks(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show."""
+    result = run_attribution(**pair_options(options), tasks=options.tasks)
+    show(options, result, text)
+    return 0

@@ -1,17 +1,19 @@
 """The paired bootstrap of a difference of AP at COCO val's extent, on one core.
 
-`python -m benchmarks --bootstrap` draws 1,000 resamples of 5,000 images for two runs with generated matches (80
+`python -m benchmarks bootstrap` draws 1,000 resamples of 5,000 images for two runs with generated matches (80
 classes, 100 detections per image, 7.4 objects) and takes their differences: all of AP, AP50, AP75, APs, APm, APl and
 per class. `peak_mb` is the memory that the process grew by meanwhile.
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
 import time
 
 import numpy as np
 
+from benchmarks.report import show
 from reprolib.evaluation.bootstrap import RESAMPLES, average_precision, resample_counts
 from reprolib.evaluation.matches import THRESHOLDS, Matches
 
@@ -110,3 +112,16 @@ def text(report: dict) -> str:
             f" {report['standard_error']:.2f} ({report['standard_error_unpaired']:.2f} if not paired)",
         )
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks bootstrap`."""
+    parser.add_argument("--images", type=int, default=IMAGES, help=f"by default {IMAGES}")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"by default {RESAMPLES}")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show."""
+    report = run_bootstrap(images=options.images, resamples=options.resamples)
+    show(options, report, text)
+    return 0

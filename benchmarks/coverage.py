@@ -1,6 +1,6 @@
 """How often 95% intervals over images cover the truth, in a simulation that knows it.
 
-`python -m benchmarks --coverage` draws data sets from a population of generated images, in which the AP of two
+`python -m benchmarks coverage` draws data sets from a population of generated images, in which the AP of two
 systems is known, and counts how often the intervals of AP and of the difference contain it. Four intervals from the
 same draws: `normal` is the estimate +- 1.96 standard deviations of the draws, which is what tables use
 (`reprolib.tables.uncertainty`); `percentile`, `basic` and `bca` (bias-corrected and accelerated) are beside it.
@@ -8,6 +8,7 @@ same draws: `normal` is the estimate +- 1.96 standard deviations of the draws, w
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
 import statistics
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from benchmarks.bootstrap import generate_matches
+from benchmarks.report import show
 from reprolib.evaluation.bootstrap import average_precision, resample_counts
 from reprolib.evaluation.matches import Matches
 from reprolib.tables.uncertainty import LEVEL
@@ -154,3 +156,15 @@ def _estimates(pair: Sequence[Matches], counts: np.ndarray) -> dict[str, np.ndar
 
 def _z(level: float) -> float:
     return statistics.NormalDist().inv_cdf(level)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks coverage`."""
+    parser.add_argument("--trials", type=int, default=TRIALS, help=f"data sets of each size; by default {TRIALS}")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show."""
+    report = run_coverage(trials=options.trials)
+    show(options, report, text)
+    return 0

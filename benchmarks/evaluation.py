@@ -1,12 +1,13 @@
 """The fast evaluation backend against pycocotools on generated masks of COCO val's extent, in one process.
 
-`python -m benchmarks --evaluation` prints how many times faster hotcoco is and how far the two are apart at most.
+`python -m benchmarks evaluation` prints how many times faster hotcoco is and how far the two are apart at most.
 What is timed is each backend's own work on the same checked ground truth and detections: indexing, matching and
 accumulating. Checking and copying them, which both need, is timed apart.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import statistics
 import time
@@ -14,6 +15,8 @@ import time
 import numpy as np
 from pycocotools import mask as pycocotools_mask
 
+from benchmarks.options import add_rounds
+from benchmarks.report import show
 from reprolib.evaluation.coco import BACKENDS, COCO_SIZES, Accumulated
 from reprolib.evaluation.coco_inputs import clean_detections, clean_ground_truth
 
@@ -164,3 +167,17 @@ def _entry(y: float, x: float, half_height: float, half_width: float) -> dict:
         "bbox": pycocotools_mask.toBbox(rle).tolist(),
         "area": float(pycocotools_mask.area(rle)),
     }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks evaluation`."""
+    add_rounds(parser, 1)
+    parser.add_argument("--images", type=int, default=IMAGES, help=f"by default {IMAGES}")
+    parser.add_argument("--detections", type=int, default=DETECTIONS, help=f"of all images; by default {DETECTIONS}")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show; 1 where the backends differ."""
+    report = run_evaluation(images=options.images, detections=options.detections, rounds=options.rounds)
+    show(options, report, text)
+    return int(report["difference"] > EQUAL)

@@ -1,11 +1,12 @@
 """What each row of an ablation costs beside the row above it: all rows in one process, in turns, on equal boxes.
 
-`python -m benchmarks --ladder mai_se_net-1` prints milliseconds per inference, ratios and multiply-adds. Networks
+`python -m benchmarks ladder mai_se_net-1` prints milliseconds per inference, ratios and multiply-adds. Networks
 are untrained, so the boxes that they would find are replaced by given ones: the same number for every row.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import statistics
 from collections.abc import Sequence
@@ -14,14 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.against_torchvision import alternate, hardware, make_scene
+from benchmarks.options import add_device, add_profile, add_rounds, add_side
+from benchmarks.report import show
 from reprolib.data.cards import CARDS
+from reprolib.engine.devices import pick_device
 from reprolib.evaluation.cost import flops, on_meta
 from reprolib.experiment import Experiment, Table
 from reprolib.models.input_transform import scale_boxes
 from reprolib.models.two_stage.box_head import BoxPredictor
 from reprolib.papers.catalog import all_tables
 from reprolib.papers.reported import load_table
-from reprolib.params import Profile, resolve
+from reprolib.params import Profile, load_profile, resolve
 from reprolib.pipeline.runs.build import build_model
 
 SIGNIFICANT = 0.05  # two-sided sign test over the rounds
@@ -210,3 +214,31 @@ def _find(table: str) -> Table:
 def _paper_and_number(table: str) -> tuple[str, int]:
     found = _find(table)
     return found.paper, found.number
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks ladder`."""
+    parser.add_argument("table", help="for example mai_se_net-1")
+    add_device(parser)
+    add_rounds(parser, 20)
+    add_profile(parser)
+    add_side(parser)
+    parser.add_argument("--rows", type=int, nargs="+", default=(), help="by default all rows of the table's ablation")
+    parser.add_argument("--proposals", type=int, default=0, help="boxes of the box stages; by default the profile's")
+    parser.add_argument("--detections", type=int, default=50, help="boxes of the mask branch; by default 50")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show."""
+    result = run_ladder(
+        options.table,
+        load_profile(options.profile),
+        rows=options.rows,
+        device=options.device or pick_device(),
+        rounds=options.rounds,
+        side=options.side,
+        proposals=options.proposals,
+        detections=options.detections,
+    )
+    show(options, result, text)
+    return 0

@@ -1,12 +1,13 @@
 """The AP of our Mask R-CNN beside torchvision's: with the same weights, and when both are trained alike.
 
-`python -m benchmarks --parity` trains both from the same random weights with our engine: same recipe, same images
+`python -m benchmarks parity` trains both from the same random weights with our engine: same recipe, same images
 in the same order, each drawing its training boxes itself. What torchvision's has learnt is then also given to ours.
 Networks are a profile's, on a ResNet that timm and torchvision both have. Nothing of it is kept.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import io
@@ -19,14 +20,16 @@ from pathlib import Path
 from torch import nn
 
 from benchmarks.against_torchvision import OURS, THEIRS, hardware
+from benchmarks.options import add_device, add_input_size, add_profile, pair
 from benchmarks.pair import build_pair, from_torchvision
+from benchmarks.report import show
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
-from reprolib.engine.devices import use_cpu_threads
+from reprolib.engine.devices import pick_device, use_cpu_threads
 from reprolib.engine.inference import predict
 from reprolib.engine.train import train
 from reprolib.evaluation.protocols import find_protocol, score
-from reprolib.params import Profile, resolve
+from reprolib.params import Profile, load_profile, resolve
 from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import input_size_of
 
@@ -81,10 +84,10 @@ def run_parity(
     runs = {}
     for seed in seeds:
         classes = len(learnt.class_names)
-        pair = build_pair(
+        models = build_pair(
             num_classes=classes, backbone=backbone, scale=scale, input_size=input_size_of(schedule), seed=seed
         )
-        runs[seed], models = {}, dict(zip((OURS, THEIRS), pair, strict=True))
+        runs[seed], models = {}, dict(zip((OURS, THEIRS), models, strict=True))
         for name, model in models.items():
             print(f"seed {seed}: {name}", flush=True)
             with tempfile.TemporaryDirectory() as folder:
@@ -153,3 +156,27 @@ def text(result: dict) -> str:
     verdict = "within" if result["exact"] <= EXACT else "MORE THAN"
     lines.append(f"the same weights in both differ by {result['exact']:.4f} points at most: {verdict} {EXACT}")
     return "\n".join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks parity`."""
+    parser.add_argument("dataset", nargs="?", default="street", help="by default street, the generated street scenes")
+    add_device(parser)
+    add_profile(parser)
+    add_input_size(parser)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1), help="each trains both once; by default 0 1")
+    parser.add_argument("--iterations", type=int, help="by default the schedule's")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show; 1 where the same weights score differently in both."""
+    result = run_parity(
+        options.dataset,
+        load_profile(options.profile),
+        device=options.device or pick_device(),
+        seeds=options.seeds,
+        iterations=options.iterations,
+        input_size=pair(options.input_size),
+    )
+    show(options, result, text)
+    return int(result["exact"] > EXACT)

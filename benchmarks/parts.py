@@ -1,11 +1,12 @@
 """Where the time of our Mask R-CNN and of torchvision's goes, in the same parts, alternating in one process.
 
-`python -m benchmarks --parts` shows what limits each. The clock is put around methods that both have, here where it
+`python -m benchmarks parts` shows what limits each. The clock is put around methods that both have, here where it
 is read; the device is waited for at each, so a GPU's whole is slower than without the clock.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import statistics
@@ -18,7 +19,20 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torchvision.models.detection import roi_heads as their_roi_heads
 
-from benchmarks.against_torchvision import OURS, TASKS, THEIRS, Work, alternate, check_rounds, header, prepare_work
+from benchmarks.against_torchvision import (
+    OURS,
+    TASKS,
+    THEIRS,
+    Work,
+    add_pair_arguments,
+    add_tasks,
+    alternate,
+    check_rounds,
+    header,
+    pair_options,
+    prepare_work,
+)
+from benchmarks.report import show
 from reprolib.engine.devices import synchronise
 from reprolib.models.two_stage import detector as two_stage
 
@@ -58,16 +72,20 @@ def run_parts(
     result: dict = {"detections": [len(one["boxes"]) for one in work.inference(OURS)]}
     for task in tasks:
         seen: dict[str, list[Counter[str]]] = {OURS: [], THEIRS: []}
+        whole: dict[str, list[float]] = {OURS: [], THEIRS: []}
 
-        def run(name: str, task: str = task, seen: dict = seen) -> None:
+        def run(name: str, task: str = task, seen: dict = seen, whole: dict = whole) -> None:
             with clocked(work, name, device=device) as spent:
+                start = perf_counter()
                 getattr(work, task)(name)
+                synchronise(device)
+                whole[name].append(perf_counter() - start)  # without setting up the clock
             seen[name].append(spent)
 
-        whole = alternate(run, list(seen), rounds=rounds, device=device)
+        alternate(run, list(seen), rounds=rounds, device=device)
         result[task] = {
             name: {
-                "seconds": statistics.median(whole[name]),
+                "seconds": statistics.median(whole[name][-rounds:]),
                 "parts": {part: statistics.median(one[part] for one in seen[name][-rounds:]) for part in PARTS},
             }
             for name in seen
@@ -162,6 +180,7 @@ def clocked(work: Work, name: str, *, device: str) -> Iterator[Counter[str]]:
             for owner, attribute in owners:
                 stack.enter_context(patch.object(owner, attribute, timed(part, getattr(owner, attribute))))
         stack.enter_context(patch.object(Tensor, "backward", backward))
+        began = perf_counter()
         yield spent
         mark()
 
@@ -182,3 +201,16 @@ def text(result: dict) -> str:
                 first, second = shares
                 lines.append(f"{title:26}{1000 * a:>10.1f}{first}{1000 * b:>13.1f}{second}{1000 * (b - a):>9.1f}")
     return "\n".join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks parts`."""
+    add_pair_arguments(parser)
+    add_tasks(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show."""
+    result = run_parts(**pair_options(options), tasks=options.tasks)
+    show(options, result, text)
+    return 0

@@ -1,11 +1,12 @@
 """What a box prompt costs once its image is encoded, beside encoding the image again.
 
-`python -m benchmarks --prompt EXPERIMENT --profile paper` prints milliseconds. The weights are random: the work
+`python -m benchmarks prompt EXPERIMENT --profile paper` prints milliseconds. The weights are random: the work
 does not depend on them, as every prompt gets its mask, of the size of its box.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 from collections.abc import Sequence
 
@@ -13,12 +14,17 @@ import torch
 
 from benchmarks.against_torchvision import alternate, hardware, make_scene
 from benchmarks.ladder import unit_boxes
+from benchmarks.options import add_device, add_profile, add_rounds, add_side
+from benchmarks.report import show
 from reprolib.data.cards import CARDS
+from reprolib.engine.devices import pick_device
 from reprolib.models.input_transform import scale_boxes
-from reprolib.params import Profile, resolve
+from reprolib.papers.catalog import all_tables
+from reprolib.params import Profile, load_profile, resolve
 from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import build_model
 
+REPORTED_ROW = ("insight_any_instance-11", 3)  # the table and the printed row of the system that the paper times
 REPORTED = "reported: 40 ms per process after the image encoder, boxes per process not stated (RTX 3090; section IV.F)"
 ENCODE = 0  # boxes: the image alone
 
@@ -96,3 +102,34 @@ def text(result: dict) -> str:
         line = f"{name:>12}{call['milliseconds']:>12.1f}{call['milliseconds_per_box']:>12.2f}"
         lines.append(f"{line}{100 * call['ratio_to_encoding']:>12.1f} %")
     return "\n".join([*lines, REPORTED])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks prompt`."""
+    table, row = REPORTED_ROW
+    parser.add_argument("experiment", nargs="?", help=f"by default row {row} of {table}, whose paper reports a time")
+    add_device(parser)
+    add_rounds(parser, 7)
+    add_profile(parser)
+    add_side(parser)
+    parser.add_argument("--boxes", type=int, nargs="+", default=(1, 10, 100), help="of a call; by default 1 10 100")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show."""
+    result = run_prompt(
+        options.experiment or reported_experiment(),
+        load_profile(options.profile),
+        device=options.device or pick_device(),
+        rounds=options.rounds,
+        side=options.side,
+        counts=options.boxes,
+    )
+    show(options, result, text)
+    return 0
+
+
+def reported_experiment() -> str:
+    """The id of the experiment behind `REPORTED_ROW`."""
+    table, number = REPORTED_ROW
+    return next(row.experiment.id for row in all_tables()[table].rows if row.number == number)

@@ -1,12 +1,14 @@
 """Latency of whole systems on one image, part by part: all of them in one process, in turns.
 
-`python -m benchmarks --speed --profile paper` times the systems that the location attention paper times, and our
-Mask R-CNN and SOLOv2 on ResNet-50, on one input; `--speed EXPERIMENT ...` others. Networks are untrained, so what they
-would find is replaced by given instances, of equal sizes for every system; with `--weights` and `--image` it is found.
+`python -m benchmarks speed --profile paper` times the systems that the location attention paper times, and our
+Mask R-CNN and SOLOv2 on ResNet-50, on one input; `speed EXPERIMENT ...` times others. Networks are untrained, so what
+they would find is replaced by given instances, of equal sizes for every system; `--weights` and `--image` time what
+trained weights find.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
@@ -21,18 +23,20 @@ from torch import Tensor, nn
 from benchmarks.against_torchvision import alternate, hardware, make_scene
 from benchmarks.given_instances import most_ranked, with_instances
 from benchmarks.ladder import fix_boxes, unit_boxes
+from benchmarks.options import add_device, add_image_size, add_input_size, add_profile, add_rounds, add_side, pair
 from benchmarks.pair import damp_residuals
-from benchmarks.variants import make_variant, variant_steps
+from benchmarks.report import show
+from benchmarks.variants import VARIANTS, make_variant, variant_steps
 from reprolib.data.cards import CARDS
 from reprolib.data.images import read_image
-from reprolib.engine.devices import synchronise
+from reprolib.engine.devices import pick_device, synchronise
 from reprolib.experiment import Experiment
 from reprolib.models.input_transform import scale_boxes
 from reprolib.models.parts import PARTS, POST_PROCESSING, listening
 from reprolib.models.two_stage.box_head import BoxPredictor
 from reprolib.papers.catalog import all_tables
 from reprolib.papers.reported import load_table
-from reprolib.params import Profile, Run, resolve
+from reprolib.params import Profile, Run, load_profile, resolve
 from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import build_model
 from reprolib.pipeline.runs.weights import load_weights
@@ -70,15 +74,14 @@ def run_speed(
 ) -> dict:
     """Time one image's inference for several experiments' systems at a profile's scale, each also in `variants`.
 
-    image_size: (height, width) of the image given, at which masks
-    end; by default a square of the input's short side. input_size: (short, long) side inside the networks, the same for
-    all of them (YOLACT's is a square of the short one, 550 px at most); by default the first experiment's schedule's.
-    variants: see `bench_variants.VARIANTS`, several of them joined by "+". weights: trained ones of the one experiment,
-    which then goes on with what it finds in `image`, a file.
-    Each round times everything once, in turns forwards and backwards; ratios are taken within a round.
-    Returns `systems` (median milliseconds, frames per second and the ratio to the first, of the whole and without
-    post-processing, and milliseconds per part), `failed` (variants that could not be timed, with the reason) and the
-    conditions. Raises ValueError for what cannot be timed.
+    image_size: (height, width) of the image given, at which masks end; by default a square of the input's short side.
+    input_size: (short, long) side inside the networks, the same for all of them (YOLACT's is a square of the short one,
+    550 px at most); by default the first experiment's schedule's. variants: see `benchmarks.variants.VARIANTS`, several
+    of them joined by "+". weights: trained ones of the one experiment, which then goes on with what it finds in
+    `image`, a file. Each round times everything once, in turns forwards and backwards; ratios are taken within a round.
+    Returns `systems`, in the order of the experiments (median milliseconds, frames per second and the ratio to the
+    first, of the whole and without post-processing, and milliseconds per part), `failed` (variants that could not be
+    timed, with the reason) and the conditions. Raises ValueError for what cannot be timed.
     """
     sizes = [*(image_size or (1, 1)), *(input_size or (1, 1))]
     if min(rounds, *sizes) < 1:
@@ -290,3 +293,43 @@ def text(result: dict) -> str:
 
 def _name(entry: Mapping) -> str:
     return entry["experiment"] if entry["variant"] == EAGER else f"  {entry['variant']}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks speed`."""
+    parser.add_argument(
+        "experiments", nargs="*", metavar="EXPERIMENT", help=f"by default those that {TABLE} reports a time of, and two"
+    )
+    add_device(parser)
+    add_rounds(parser, 5)
+    add_profile(parser)
+    image = parser.add_mutually_exclusive_group()
+    add_side(image)
+    add_image_size(image)
+    add_input_size(parser)
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        default=(),
+        metavar="VARIANT",
+        help=f"the same networks also as {', '.join(VARIANTS)}, or several of them joined by '+'",
+    )
+    parser.add_argument("--weights", default="", help="trained ones, of a single experiment; goes with --image")
+    parser.add_argument("--image", default="", help="file in which trained weights find what there is")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show."""
+    result = run_speed(
+        [experiment_by_id(name) for name in options.experiments] or timed_by_the_paper(),
+        load_profile(options.profile),
+        device=options.device or pick_device(),
+        rounds=options.rounds,
+        image_size=pair(options.image_size) or pair((options.side, options.side) if options.side else None),
+        input_size=pair(options.input_size),
+        variants=options.variants,
+        weights=options.weights,
+        image=options.image,
+    )
+    show(options, result, text)
+    return 0

@@ -1,11 +1,12 @@
 """Where the time of a training step goes: the very loop that trains, on an experiment's own data.
 
-`python -m benchmarks --profile-step EXPERIMENT` trains some steps in a folder that is thrown away: first with a clock
+`python -m benchmarks step EXPERIMENT` trains some steps in a folder that is thrown away: first with a clock
 at each part of a step, waiting for the device there, then under torch.profiler. Last, where the host waits is counted.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import io
@@ -22,13 +23,16 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks import waits as bench_waits
 from benchmarks.against_torchvision import hardware
+from benchmarks.options import add_device, add_profile
+from benchmarks.report import show
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
-from reprolib.engine.devices import synchronise, to_device, use_cpu_threads
+from reprolib.engine.devices import pick_device, synchronise, to_device, use_cpu_threads
 from reprolib.engine.run_meter import TrainingSummary
 from reprolib.engine.train import train
 from reprolib.models.parts import BACKBONE, BACKWARD, HEAD, INPUT, LOADER, LOSSES, NECK, OPTIMISER, listening
-from reprolib.params import Run
+from reprolib.params import Run, load_profile, resolve
+from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import build_model
 
 WARM_UP = 3
@@ -150,3 +154,19 @@ def _clocked(model: nn.Module, seen: Counter[str], *, device: str) -> Iterator[N
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks step`."""
+    parser.add_argument("experiment")
+    add_device(parser)
+    add_profile(parser)
+    parser.add_argument("--steps", type=int, default=10, help="of each of the three rounds; by default 10")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and show."""
+    run = resolve(load_profile(options.profile), experiment_by_id(options.experiment), 0)
+    result = run_step(run, device=options.device or pick_device(), steps=options.steps)
+    show(options, result, text)
+    return 0

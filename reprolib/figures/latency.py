@@ -13,7 +13,7 @@ PART_COLOURS = ("#999999", *COLOURS[1:4], COLOURS[0])  # input in grey, post-pro
 def latency_bars(systems: Mapping[str, Mapping], *, title: str = "", note: str = "") -> Picture:
     """Where the time of one image goes: a bar per system, its parts one behind the other.
 
-    systems: by label what `benchmarks.speed` says of each: `parts` in milliseconds, `milliseconds` and `fps` of the
+    systems: by label what was measured of each: `parts` in milliseconds, `milliseconds` and `fps` of the
     whole, `network_fps` without post-processing, the last of the parts.
     """
     parts = list(next(iter(systems.values()))["parts"])

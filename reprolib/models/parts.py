@@ -1,4 +1,4 @@
-"""The parts of an inference and of a training step: who runs one says so; a benchmark may listen."""
+"""The parts of an inference and of a training step: code that runs one announces it, and a listener may time it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ difference, of the difference of both means on the same resamples. V_seeds is s^
 single run, the variance between seeds that the profile's other records show (`reprolib.tables.seed_noise`), with the
 degrees of freedom of that. df is Welch's and Satterthwaite's: se^4 / sum(V_i^2 / df_i), where the bootstrap counts as
 known exactly. The interval is symmetric: percentile, basic and BCa intervals of the same draws, which cannot take the
-seeds in, cover a known truth no better (`python -m benchmarks --coverage`).
+seeds in, cover a known truth no better (`python -m benchmarks coverage`).
 Where there is one run and no such measurement the interval is of images only, and `complete` is False.
 """
 

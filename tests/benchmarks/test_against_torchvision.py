@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 
 from benchmarks import against_torchvision as bench
 from benchmarks import ladder as bench_ladder
-from benchmarks import verb as bench_verb
+from benchmarks.__main__ import main
 from reprolib.papers.catalog import all_experiments
 from reprolib.params import load_profile, resolve
 from reprolib.pipeline.describe import describe
@@ -21,7 +20,7 @@ from reprolib.pipeline.runs.build import build_model
 def result():
     before = torch.get_num_threads()
     torch.set_num_threads(min(before, 2))
-    yield bench.run_bench(rounds=1, image_size=(96, 128), input_size=(64, 96), batch_size=1, instances=2)
+    yield bench.run_torchvision(rounds=1, image_size=(96, 128), input_size=(64, 96), batch_size=1, instances=2)
     torch.set_num_threads(before)
 
 
@@ -39,22 +38,19 @@ def test_ratios_are_torchvision_over_ours(result) -> None:
 
 def test_command_line_prints_a_table_or_json_and_fails_when_slower(result, monkeypatch, capsys) -> None:
     seen = {}
-    monkeypatch.setattr(bench, "run_bench", lambda **options: seen.update(options) or result)
-    parser = argparse.ArgumentParser()
-    bench_verb.add_arguments(parser)
-    arguments = parser.parse_args(["--device", "cpu", "--rounds", "3", "--input-size", "64", "96", "--json"])
-    code = bench_verb.run(arguments)
+    monkeypatch.setattr(bench, "run_torchvision", lambda **options: seen.update(options) or result)
+    code = main(["torchvision", "--device", "cpu", "--rounds", "3", "--input-size", "64", "96", "--json"])
     assert seen["rounds"] == 3 and seen["input_size"] == (64, 96)
     assert json.loads(capsys.readouterr().out)["inference"]["ratio"] == result["inference"]["ratio"]
     assert code == (min(result["inference"]["ratio"], result["train_step"]["ratio"]) < 1)
-    bench_verb.run(parser.parse_args([]))
+    main(["torchvision"])
     out = capsys.readouterr().out
     assert "inference, masks pasted" in out and "96x128" in out
 
 
 def test_no_rounds_are_refused() -> None:
     with pytest.raises(ValueError, match="rounds=0"):
-        bench.run_bench(rounds=0)
+        bench.run_torchvision(rounds=0)
 
 
 def small_ladder(**arguments) -> dict:
@@ -142,10 +138,8 @@ def test_detectors_without_boxes_to_give_and_no_rounds_are_refused() -> None:
 def test_the_command_line_reaches_the_ladder(monkeypatch, capsys) -> None:
     seen = {}
     monkeypatch.setattr(bench_ladder, "run_ladder", lambda *given, **options: seen.update(options, given=given) or {})
-    parser = argparse.ArgumentParser()
-    bench_verb.add_arguments(parser)
-    options = ["--ladder", "mai_se_net-1", "--profile", "paper", "--rows", "5", "6", "--device", "cpu", "--json"]
-    assert bench_verb.run(parser.parse_args(options)) == 0
+    options = ["ladder", "mai_se_net-1", "--profile", "paper", "--rows", "5", "6", "--device", "cpu", "--json"]
+    assert main(options) == 0
     assert seen["given"][0] == "mai_se_net-1" and seen["given"][1].name == "paper"
     assert seen["rows"] == [5, 6] and seen["rounds"] == 20
     assert capsys.readouterr().out == "{}\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 
@@ -11,7 +10,7 @@ import torch
 
 from benchmarks import attribution as bench_attribution
 from benchmarks import parts as bench_parts
-from benchmarks import verb as bench_verb
+from benchmarks.__main__ import main
 from benchmarks.against_torchvision import OURS, TASKS, THEIRS, prepare_work
 from benchmarks.attribution import ALL, BOTH, INFERENCE, PIECES, TRAINING
 from reprolib.models.two_stage import roi_pooler
@@ -80,11 +79,9 @@ def test_each_exchange_reaches_what_runs_and_is_undone() -> None:
 def test_the_tables_say_so(result, monkeypatch, capsys, tmp_path) -> None:
     seen = {}
     monkeypatch.setattr(bench_attribution, "run_attribution", lambda **options: seen.update(options) or result)
-    parser = argparse.ArgumentParser()
-    bench_verb.add_arguments(parser)
     out = tmp_path / "made" / "here.json"
-    options = ["--attribute", "--tasks", "inference", "--device", "cpu", "--precision", "bfloat16", "--out", str(out)]
-    assert bench_verb.run(parser.parse_args(options)) == 0
+    options = ["attribution", "--tasks", "inference", "--device", "cpu", "--precision", "bfloat16", "--out", str(out)]
+    assert main(options) == 0
     assert seen["tasks"] == ["inference"] and seen["precision"] == "bfloat16"
     shown = capsys.readouterr().out
     assert "pasting inside the box, as booleans" in shown and "0 mask pixels" in shown
@@ -92,8 +89,10 @@ def test_the_tables_say_so(result, monkeypatch, capsys, tmp_path) -> None:
     assert written["inference"] == result["inference"]
     assert {"command", "date", "code", "environment"} < set(written)
     assert shown.strip() in out.with_suffix(".md").read_text()
-    with pytest.raises(ValueError, match=r"has to end in \.json"):
-        bench_verb.run(parser.parse_args(["--attribute", "--device", "cpu", "--out", str(tmp_path / "x.txt")]))
+    assert written["command"].startswith("python -m benchmarks ")
+    seen.clear()
+    assert main(["attribution", "--device", "cpu", "--out", str(tmp_path / "x.txt")]) == 2
+    assert "has to end in .json" in capsys.readouterr().err and not seen, "refused before anything is timed"
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

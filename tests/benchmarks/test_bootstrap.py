@@ -21,8 +21,8 @@ def test_the_report_is_whole(monkeypatch, capsys):
     assert report["difference"] == pytest.approx(report["AP"][0] - report["AP"][1])
     assert report["standard_error"] > 0
     json.dumps(report, allow_nan=False)
-    monkeypatch.setattr(bench_bootstrap, "run_bootstrap", lambda: report)
-    assert main(["--bootstrap"]) == 0
+    monkeypatch.setattr(bench_bootstrap, "run_bootstrap", lambda **_: report)
+    assert main(["bootstrap"]) == 0
     assert "20 resamples of 30 images" in capsys.readouterr().out
 
 
@@ -73,7 +73,7 @@ def test_intervals_by_hand():
 
 
 def test_intervals_cover_a_known_truth():
-    """A short version of `python -m benchmarks --coverage`, whose 400 trials and more take minutes."""
+    """A short version of `python -m benchmarks coverage`, whose 400 trials and more take minutes."""
     report = bench_coverage.run_coverage(images=(80,), trials=50, resamples=100, population=3000, methods=["normal"])
     shares = [found["normal"] for found in report["80"].values()]
     assert 0.92 <= np.mean(shares) <= 0.98

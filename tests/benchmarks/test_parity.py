@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 
 import pytest
 
 from benchmarks import parity as bench_parity
-from benchmarks import verb as bench_verb
+from benchmarks.__main__ import main
 from benchmarks.against_torchvision import OURS, THEIRS
 from benchmarks.parity import EXACT, METRICS, SAME
 from reprolib.params import load_profile
@@ -60,13 +59,11 @@ def test_the_command_line_prints_it_and_fails_where_the_same_weights_differ(resu
     seen = {}
     given = [result, result | {"exact": 0.2}]
     monkeypatch.setattr(bench_parity, "run_parity", lambda *names, **options: seen.update(options) or given.pop(0))
-    parser = argparse.ArgumentParser()
-    bench_verb.add_arguments(parser)
-    options = ["--parity", "--profile", "demo", "--device", "cpu", "--seeds", "5", "6", "--iterations", "7"]
-    assert bench_verb.run(parser.parse_args(options)) == 0
+    options = ["parity", "--profile", "demo", "--device", "cpu", "--seeds", "5", "6", "--iterations", "7"]
+    assert main(options) == 0
     assert list(seen["seeds"]) == [5, 6] and seen["iterations"] == 7 and seen["input_size"] is None
     assert "seed 3: ours, torchvision's weights" in capsys.readouterr().out
-    assert bench_verb.run(parser.parse_args([*options, "--json"])) == 1
+    assert main([*options, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["exact"] == 0.2
 
 

@@ -1,6 +1,5 @@
 """The speed benchmark times what a detector's own forward does, all of it, and says what it measured."""
 
-import argparse
 import json
 from collections import Counter
 
@@ -14,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks import __main__ as cli
 from benchmarks import speed as bench_speed
 from benchmarks import variants as bench_variants
-from benchmarks import verb as bench_verb
 from reprolib.data.cards import CARDS
 from reprolib.models.parts import BACKBONE, HEAD, INPUT, PARTS, POST_PROCESSING, listening, part
 from reprolib.params import load_profile, resolve
@@ -207,7 +205,7 @@ def test_the_command_line_prints_a_table_or_json(default, monkeypatch, capsys):
     monkeypatch.setattr(
         bench_speed, "run_speed", lambda *given, **options: seen.update(options, given=given) or default
     )
-    options = ["--speed", SOLOV2.id, "--profile", "paper", "--side", "96", "--device", "cpu"]
+    options = ["speed", SOLOV2.id, "--profile", "paper", "--side", "96", "--device", "cpu"]
     assert cli.main([*options, "--input-size", "64", "96", "--variants", "compile", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == default
     assert seen["given"][0] == [SOLOV2] and seen["given"][1].name == "paper"
@@ -215,12 +213,10 @@ def test_the_command_line_prints_a_table_or_json(default, monkeypatch, capsys):
     assert cli.main(options) == 0
     shown = capsys.readouterr().out
     assert "one image 48x64" in shown and "given instances" in shown and "38.1" in shown
-    assert cli.main([*options, "--image-size", "9", "9"]) == 2
-    assert "--side is a square image" in capsys.readouterr().err
-    assert cli.main(["--speed", "coco-solov2_r5"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*options, "--image-size", "9", "9"])
+    assert "--image-size: not allowed with argument --side" in capsys.readouterr().err
+    assert cli.main(["speed", "coco-solov2_r5"]) == 2
     assert "did you mean" in capsys.readouterr().err
-    parser = argparse.ArgumentParser()
-    bench_verb.add_arguments(parser)
-    assert parser.parse_args(["--speed"]).speed == [] and parser.parse_args([]).speed is None
-    with pytest.raises(ValueError, match="each is a benchmark"):
-        bench_verb.run(parser.parse_args(["--speed", "--ladder", "y"]))
+    assert cli.main(["speed", "--device", "cpu", "--json"]) == 0
+    assert seen["given"][0] == bench_speed.timed_by_the_paper() and seen["image_size"] is None
