@@ -49,7 +49,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _send(self, body, status, headers):
         server = self.server
         self.send_response(status)
-        self.send_header("Content-Length", str(server.length or len(body)))
+        if server.length is not None:  # else it is only known at the end
+            self.send_header("Content-Length", str(server.length or len(body)))
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()

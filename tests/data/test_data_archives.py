@@ -264,6 +264,7 @@ def test_rar_by_an_outside_tool(rar, tmp_path):
         ("ln -s /etc/passwd link", "'link' is a link"),
         ("echo broken >&2; exit 3", r"unrar ends with 3 \(broken\)"),
         ("mkfifo pipe", "'pipe' is a link or special file"),
+        ("echo a > a; ln a b", "'a' is a link or special file"),
     ],
 )
 def test_what_the_outside_tool_leaves_is_checked(rar, tmp_path, line, said):

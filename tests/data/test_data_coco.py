@@ -61,6 +61,12 @@ def test_unusable_instances_are_skipped_and_printed(make_set, document, capsys):
     assert "left out in training: " in capsys.readouterr().out
 
 
+def test_a_box_of_one_pixel_is_kept(make_set, document):
+    document["annotations"][0]["bbox"] = [2, 3, 1, 11]
+    dataset = CocoInstances(*make_set(document), train=True)
+    assert dataset.image_labels[0] == {1, 2} and "boxes under 1 px" not in dataset.skipped
+
+
 def test_lvis_images_are_found_by_their_address(make_set, document):
     for image in document["images"]:
         image["file_name"] = f"val2017/{image['file_name']}"

@@ -221,3 +221,22 @@ def test_damaged_notes_on_a_part_mean_starting_over(server, tmp_path):
 def test_only_http(tmp_path):
     with pytest.raises(DataError, match="only http and https"):
         download("file:///etc/passwd", tmp_path / "set.zip")
+
+
+def test_a_weak_mark_is_no_proof_of_the_same_bytes(server, tmp_path):
+    server.etag, server.cuts = 'W/"one"', [300_000]
+    with pytest.raises(DataError):
+        download(server.url, tmp_path / "set.zip", attempts=1)
+    assert download(server.url, tmp_path / "set.zip").read_bytes() == CONTENT
+    assert server.requests == [None, None]
+
+
+def test_a_server_that_does_not_say_how_long_the_file_is(server, tmp_path):
+    server.length = None
+    assert download(server.url, tmp_path / "set.zip").read_bytes() == CONTENT
+
+
+def test_notes_without_a_size_do_not_make_an_empty_part_whole(server, tmp_path):
+    (tmp_path / "set.zip.part").touch()
+    (tmp_path / "set.zip.part.version").write_text(json.dumps({"url": server.url, "mark": "", "total": 0}))
+    assert download(server.url, tmp_path / "set.zip").read_bytes() == CONTENT

@@ -63,6 +63,13 @@ def test_what_was_trusted_at_first_use_must_stay_the_same(server, card, tmp_path
     gather(card, tmp_path, given={})
 
 
+def test_a_swap_of_equal_size_is_noticed_too(server, card, tmp_path):
+    gather(card, tmp_path, given={})
+    (tmp_path / "b.tar.gz").write_bytes(b"\x1f\x8b" + CONTENT[:-1] + b"x")
+    with pytest.raises(DataError, match="was seen first"):
+        gather(card, tmp_path, given={})
+
+
 def test_a_given_file_is_checked_where_it_is_and_not_fetched(server, card, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()

@@ -7,9 +7,11 @@ from collections import Counter
 
 import pytest
 import torch
+from torchvision import tv_tensors
 
 from reprolib.data.coco import CocoInstances
 from reprolib.data.loader import batches, repeat_factors
+from reprolib.data.transforms import seeded, training_transform
 
 
 @pytest.fixture
@@ -110,3 +112,30 @@ def test_impossible_arguments(dataset):
         batches(dataset, batch_size=0, seed=0)
     with pytest.raises(ValueError, match="empty"):
         batches([], batch_size=1, seed=0)
+
+
+class Draws(torch.utils.data.Dataset):
+    """Items whose image holds a number that was drawn while the item was made."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return torch.rand(1), {"image_id": index}
+
+
+def test_a_position_draws_other_random_numbers_in_each_epoch():
+    epochs = [[image.item() for image in images] for images, _ in take(3, Draws(), batch_size=5)]
+    assert len({value for epoch in epochs for value in epoch}) == 15
+
+
+def test_half_of_the_items_are_mirrored():
+    transform = training_transform(flip=True)
+    image = tv_tensors.Image(torch.arange(2, dtype=torch.uint8).expand(3, 1, 2))
+    boxes = tv_tensors.BoundingBoxes(torch.tensor([[0.0, 0, 1, 1]]), format="XYXY", canvas_size=(1, 2))
+    mirrored = 0
+    for seed in range(400):
+        with seeded(seed):
+            drawn, _ = transform(image, {"boxes": boxes})
+        mirrored += int(drawn[0, 0, 0])
+    assert 160 < mirrored < 240  # four standard deviations

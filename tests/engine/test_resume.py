@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from reprolib.engine.checkpoint import CheckpointError, checkpoint_paths, load_checkpoint, save_checkpoint
+from reprolib.engine.loss_window import LossWindow
+from reprolib.engine.resume import INDIFFERENT, recipe_of, resume
 from reprolib.engine.train import train
+from reprolib.params import Schedule
 
 SCRIPT = Path(__file__).with_name("toy_run.py")
 
@@ -135,6 +138,27 @@ def test_another_runs_folder_is_refused(toy, tmp_path):
     with pytest.raises(CheckpointError, match="seed 5"):
         run(toy, tmp_path, seed=1)
     run(toy, tmp_path, schedule=dataclasses.replace(toy.SCHEDULE, log_every=1, checkpoint_every=2))
+
+
+def test_only_what_leaves_the_weights_alone_may_change_between_calls():
+    assert INDIFFERENT == ("checkpoint_every", "log_every", "workers", "test_size")
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Schedule) if f.name not in INDIFFERENT])
+def test_a_change_of_any_other_field_is_refused(tmp_path, field):
+    def other(value):
+        if isinstance(value, bool):
+            return not value
+        return (*value, 7) if isinstance(value, tuple) else f"{value}x" if isinstance(value, str) else value + 1
+
+    schedule = Schedule()
+    changed = dataclasses.replace(schedule, **{field: other(getattr(schedule, field))})
+    save_checkpoint(tmp_path, {"recipe": recipe_of(schedule, seed=0, images=10)}, iteration=1)
+    model = torch.nn.Linear(1, 1)
+    optimiser = torch.optim.SGD(model.parameters())
+    recipe = recipe_of(changed, seed=0, images=10)
+    with pytest.raises(CheckpointError, match=f"holds a run with {field} "):
+        resume(tmp_path, model, optimiser, LossWindow(), recipe=recipe, total=5)
 
 
 def test_checkpoints_hold_no_code(tmp_path):

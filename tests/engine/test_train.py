@@ -186,3 +186,41 @@ def test_a_line_reads_well():
 def test_images_must_be_bytes():
     with pytest.raises(TypeError, match=r"uint8 \[3,H,W\], not torch.float32"):
         to_device([torch.zeros(3, 4, 4)], [], device="cpu")
+
+
+ONE_SGD_STEP = {
+    "optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "iterations": 1, "policy": "step",
+    "warmup_iterations": 0, "clip_norm": 0.0, "lr": 1.0,
+}  # fmt: skip
+
+
+def test_a_backbone_with_a_factor_moves_by_that_part_of_a_step(toy, tmp_path):
+    class Detector(toy.ToyDetector):
+        @property
+        def backbone(self):
+            return self.stem
+
+    start = Detector(noise=False)
+    moved = {}
+    for factor in (1.0, 0.1):
+        model = copy.deepcopy(start)
+        schedule = dataclasses.replace(toy.SCHEDULE, **ONE_SGD_STEP, backbone_factor=factor)
+        run(model, toy.ToyData(), schedule, tmp_path / str(factor))
+        moved[factor] = {name: start.state_dict()[name] - value for name, value in model.named_parameters()}
+    for name, step in moved[1.0].items():
+        expected = 0.1 * step if name.startswith("stem.") else step
+        torch.testing.assert_close(moved[0.1][name], expected, rtol=1e-3, atol=1e-6)
+    assert moved[1.0]["stem.0.weight"].abs().max() > 1e-3
+
+
+def test_every_batch_of_every_step_draws_its_own_random_numbers(toy, tmp_path):
+    drawn = []
+
+    class Drawing(toy.ToyDetector):
+        def forward(self, images, targets=None):
+            drawn.append(torch.rand(1).item())
+            return super().forward(images, targets)
+
+    schedule = dataclasses.replace(toy.SCHEDULE, iterations=2, accumulate=2)
+    run(Drawing(), toy.ToyData(), schedule, tmp_path)
+    assert len(set(drawn)) == len(drawn) == 4

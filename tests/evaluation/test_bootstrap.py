@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.evaluation import generate
-from reprolib.evaluation.bootstrap import average_precision, resample_counts
+from reprolib.evaluation.bootstrap import RECALLS, _recalls_reached, average_precision, resample_counts
 from reprolib.evaluation.coco import accumulate
 from reprolib.evaluation.matches import MatchesError, load_matches, write_matches
 
@@ -171,3 +171,12 @@ def test_a_file_that_holds_no_matches_is_named(tmp_path):
     np.savez(path, other=np.zeros(3))
     with pytest.raises(MatchesError, match="evaluate the run again"):
         load_matches(path)
+
+
+def test_a_recall_that_is_missed_by_the_last_bit_alone_is_not_reached_as_in_cocos_code():
+    """For all fractions of up to 200 objects: the number of COCO's 101 recalls that are at most hits / objects."""
+    objects = np.arange(1, 201)
+    for hits in range(0, 201):
+        counted = np.minimum(hits, objects)[None]
+        expected = np.searchsorted(RECALLS, counted[0] / objects, side="right")
+        assert np.array_equal(_recalls_reached(counted, objects)[0], expected)

@@ -222,3 +222,17 @@ def test_equal_to_cityscapes_scripts(official, dataset, seed, tmp_path):
         for name, value in expected.items()
     }
     assert 0 < ours["segm/AP"] < 100
+
+
+def test_a_detection_at_the_threshold_is_wrong_and_not_left_out(scored):
+    """IoU 0.5 with one object, and perfect on another, later: points (0, 0) and (0.5, 0.5)."""
+    scene = painted([(26000, rectangle(0, 0, 20, 20)), (26001, rectangle(40, 0, 20, 20))])
+    half, perfect = detection(rectangle(0, 0, 20, 10), score=0.9), detection(rectangle(40, 0, 20, 20), score=0.5)
+    assert scored([scene], [half, perfect])["AP50"] == pytest.approx(12.5)
+
+
+def test_the_size_of_an_object_is_its_masks_whatever_the_file_says(dataset):
+    images, document = dataset(painted([(26000, rectangle(0, 0, 9, 11))]))
+    document["annotations"][0]["area"] = 500
+    metrics = evaluate_cityscapes(document, [], void=read_void(images, document))
+    assert metrics["segm/AP/car"] is None  # 99 px: not asked for

@@ -302,3 +302,16 @@ def test_numbers_are_those_that_cocos_own_summary_prints(iou_type):
         theirs.summarize()
     expected = [None if value == -1 else 100 * value for value in theirs.stats]
     assert [ours[f"{iou_type}/{name}"] for name in NAMES] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "small", "medium", "large"), [(COCO_SIZES, 0, 32**2, 96**2), (ISAID_SIZES, 10**2, 144**2, 512**2)]
+)
+def test_the_bounds_of_small_medium_and_large_are_the_published_ones(backend, sizes, small, medium, large):
+    """An object at a bound belongs to both sizes."""
+    ranges = {"bbox/APs": (small, medium), "bbox/APm": (medium, large), "bbox/APl": (large, 1e10)}
+    for area in {max(0, bound + step) for bound in (small, medium, large) for step in (-1, 0, 1)}:
+        document = truth(thing((0, 0, 40, 40), area=area))
+        metrics = evaluate(document, [thing((0, 0, 40, 40), score=1.0)], "bbox", backend=backend, sizes=sizes)
+        for name, (least, most) in ranges.items():
+            assert (metrics[name] is not None) == (least <= area <= most), (name, area)

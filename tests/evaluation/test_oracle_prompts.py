@@ -8,10 +8,11 @@ from torch import nn
 
 from reprolib.evaluation.coco import evaluate
 from reprolib.evaluation.oracle_prompts import evaluate_oracle, join_results, missed_boxes
+from reprolib.evaluation.protocols import find_protocol
 from reprolib.evaluation.rle import encode_masks
 from reprolib.params import load_profile, resolve
 from reprolib.pipeline.plan import evaluate_plan, experiment_by_id, train_plan
-from reprolib.pipeline.runs.oracle_prompts import AT_ONCE, prompt
+from reprolib.pipeline.runs.oracle_prompts import AT_ONCE, oracle_metrics, prompt
 
 SHIP, PLANE = 3, 7
 
@@ -148,6 +149,20 @@ def test_many_prompts_go_in_parts():
     model = Promptable()
     assert len(prompt(model, Images(), {2: [list(A)] * (AT_ONCE + 1)}, device="cpu")) == AT_ONCE + 1
     assert model.asked == [AT_ONCE, 1] and len(model.encoded) == 1
+
+
+def test_prompted_masks_count_among_the_detections_that_a_model_may_give(truth):
+    """A is found at 0.9 and a false alarm at 0.5; prompts score 0.25, so with two detections an image none is left."""
+    run = resolve(load_profile("demo"), experiment_by_id("coco-mask_rcnn_r50"), 0)
+    detections = [result(A, 0.9), result((30, 30, 40, 40), 0.5)]
+    values = {}
+    for limit in (2, 100):
+        limited = dataclasses.replace(run, scale=dataclasses.replace(run.scale, detections=limit))
+        values[limit] = oracle_metrics(
+            limited, Promptable(), Images(), truth, detections, protocol=find_protocol("coco"), device="cpu"
+        )
+    assert values[2]["oracle/segm/AP"] == evaluate(truth, detections, "segm")["segm/AP"]
+    assert values[100]["oracle/segm/AP"] > values[2]["oracle/segm/AP"]
 
 
 def test_a_model_without_prompts_is_refused():

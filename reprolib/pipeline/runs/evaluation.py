@@ -15,14 +15,13 @@ from reprolib.engine.inference import predict
 from reprolib.engine.processes import after_first, from_first, process_group
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.evaluation.matches import matches_path, write_matches
-from reprolib.evaluation.oracle_prompts import evaluate_oracle, missed_boxes
 from reprolib.evaluation.protocols import check, find_protocol, score
 from reprolib.evaluation.record import make_record, read_record, write_record
 from reprolib.files import write_atomic
 from reprolib.params import Run
 from reprolib.pipeline.runs.build import build_model
 from reprolib.pipeline.runs.launch import launch, wanted_processes
-from reprolib.pipeline.runs.oracle_prompts import prompt
+from reprolib.pipeline.runs.oracle_prompts import oracle_metrics
 from reprolib.pipeline.runs.paths import run_paths
 from reprolib.pipeline.runs.weights import load_weights
 
@@ -44,11 +43,11 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
     if processes > 1:
         launch("evaluate", run, processes=processes, device=device)
         return read_record(paths["record"])
-    with process_group(device) as mine:
-        return _evaluated(run, fingerprint=fingerprint, data_fingerprint=data_fingerprint, device=mine)
+    with process_group(device) as own_device:
+        return _evaluate(run, fingerprint=fingerprint, data_fingerprint=data_fingerprint, device=own_device)
 
 
-def _evaluated(run: Run, *, fingerprint: str, data_fingerprint: str, device: str) -> dict[str, object]:
+def _evaluate(run: Run, *, fingerprint: str, data_fingerprint: str, device: str) -> dict[str, object]:
     prepared = after_first(lambda: prepare(run.dataset, run.dataset_options))
     split, protocol = prepared.splits["val"], find_protocol(run.protocol or prepared.card.protocol)
     ground_truth = json.loads(Path(split.annotations).read_text())
@@ -60,22 +59,14 @@ def _evaluated(run: Run, *, fingerprint: str, data_fingerprint: str, device: str
     load_weights(model, paths["weights"])
     detections, speed = predict(model, dataset, device=device)
 
-    def scored() -> dict[str, object]:
+    def write_results() -> dict[str, object]:
         write_atomic(paths["predictions"], json.dumps(detections))
         limit = protocol.limit(run.scale.detections)
         scores = score(protocol, ground_truth, detections, images=split.images, limit=limit, area=run.area)
         write_matches(matches_path(paths["record"].parent.parent, run.id), scores.matches)
         metrics = dict(scores.metrics)
         if run.experiment.oracle_prompts:
-            prompted = prompt(model, dataset, missed_boxes(ground_truth, detections), device=device)
-            metrics |= evaluate_oracle(
-                ground_truth,
-                detections,
-                prompted,
-                limit=run.scale.detections,
-                max_detections=limit,
-                sizes=protocol.sizes,
-            )
+            metrics |= oracle_metrics(run, model, dataset, ground_truth, detections, protocol=protocol, device=device)
         record = make_record(
             run,
             data={
@@ -97,7 +88,7 @@ def _evaluated(run: Run, *, fingerprint: str, data_fingerprint: str, device: str
         write_record(paths["record"], record)
         return record
 
-    return from_first(scored)
+    return from_first(write_results)
 
 
 def _cost(run: Run, model: nn.Module, dataset: CocoInstances, detections: list[dict]) -> dict[str, object]:
@@ -109,12 +100,10 @@ def _cost(run: Run, model: nn.Module, dataset: CocoInstances, detections: list[d
         "proposals": run.scale.rpn_post_nms[1],
         "detections": max(1, round(len(detections) / max(1, len(dataset)))),
     }
-    on = on_meta(lambda: build_model(run, num_classes=len(dataset.class_names), pretrained=False))
-    return (
-        count_parameters(model)
-        | counts
-        | {
-            "flops": flops(on, height, width, **counts),
-            "flops_input": [height, width],
-        }
-    )
+    without_weights = on_meta(lambda: build_model(run, num_classes=len(dataset.class_names), pretrained=False))
+    return {
+        **count_parameters(model),
+        **counts,
+        "flops": flops(without_weights, height, width, **counts),
+        "flops_input": [height, width],
+    }

@@ -10,8 +10,37 @@ from torch import nn
 from reprolib.data.coco import CocoInstances
 from reprolib.engine.devices import to_device
 from reprolib.engine.inference import coco_results
+from reprolib.evaluation.oracle_prompts import evaluate_oracle, missed_boxes
+from reprolib.evaluation.protocols import Protocol
+from reprolib.params import Run
 
 AT_ONCE = 100  # boxes: their masks of image size are held together
+
+
+def oracle_metrics(
+    run: Run,
+    model: nn.Module,
+    dataset: CocoInstances,
+    ground_truth: Mapping[str, object],
+    detections: Sequence[Mapping[str, object]],
+    *,
+    protocol: Protocol,
+    device: str,
+) -> dict[str, float | None]:
+    """The metrics of `evaluate_oracle` after prompting with what `detections` missed.
+
+    Detections and prompted masks together are as many as the model may give for an image.
+    """
+    limit = run.scale.detections
+    prompted = prompt(model, dataset, missed_boxes(ground_truth, detections), device=device)
+    return evaluate_oracle(
+        ground_truth,
+        detections,
+        prompted,
+        limit=limit,
+        max_detections=protocol.limit(limit),
+        sizes=protocol.sizes,
+    )
 
 
 @torch.inference_mode()

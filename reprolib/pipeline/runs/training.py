@@ -35,7 +35,7 @@ def train_run(run: Run, *, fingerprint: str, device: str | None = None) -> dict[
                 " what params.yaml does not say in one process"
             )
         return summary
-    with process_group(device) as mine:
+    with process_group(device) as own_device:
         split = after_first(lambda: prepare(run.dataset, run.dataset_options)).splits["train"]
         dataset = CocoInstances(
             split.images, split.annotations, train=True, flip=run.schedule.flip, semantic=split.semantic
@@ -44,7 +44,7 @@ def train_run(run: Run, *, fingerprint: str, device: str | None = None) -> dict[
         model = build_model(run, num_classes=len(dataset.class_names))
         work = WORK / fingerprint
         log = work / "log.jsonl"
-        summary = train(model, dataset, run.schedule, seed=run.seed, device=mine, work=work, log=log)
+        summary = train(model, dataset, run.schedule, seed=run.seed, device=own_device, work=work, log=log)
         plain = dataclasses.asdict(summary) | {"fingerprint": fingerprint}
         if rank() == 0:
             classes = zip(dataset.category_ids, dataset.class_names, strict=True)
