@@ -12,7 +12,7 @@ from benchmarks.given_instances import drawn_boxes
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.input_transform import Batch, InputSize
 from reprolib.models.queries.mask_classification import MaskClassification, Predictions, classification_loss
-from reprolib.models.queries.point_criterion import PointCriterion, linear_dice_loss, points_of
+from reprolib.models.queries.point_criterion import PointCriterion, points_of
 from reprolib.models.queries.point_sampling import sample_maps, uncertain_points
 from reprolib.models.systems.mask2former import model as mask2former
 from reprolib.models.systems.mask2former.mask2former_decoder import MaskedDecoder, inside_masks
@@ -118,12 +118,6 @@ def test_point_losses_of_a_perfect_and_of_an_opposite_mask():
     assert perfect["loss_mask"] < 5 * 2 < opposite["loss_mask"]
     assert perfect["loss_dice"] < 5 * 0.25 and 5 * 0.4 < opposite["loss_dice"] <= 5
     assert cost.shape == (2, 1) and cost[0] < cost[1]
-
-
-def test_dice_by_hand():
-    assert linear_dice_loss(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]])).item() == pytest.approx(
-        1 - 3 / (1.5 + 1 + 1)
-    )
 
 
 def test_published_points_and_a_thin_profiles():

@@ -91,9 +91,9 @@ def test_dice_costs_by_hand():
     p, q = torch.tensor([[1.0, 0.5, 0.0]]), torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     # (2 + 1) / (1.5 + 1 + 1), and (0 + 1) / 3.5.
     torch.testing.assert_close(dice_cost(p, q), torch.tensor([[1 - 3 / 3.5, 1 - 1 / 3.5]]))
-    squared = squared_dice_cost(p, q, constant=0.0)
+    squared = squared_dice_cost(p, q, epsilon=0.0)
     torch.testing.assert_close(squared, torch.tensor([[1 - 2 / 2.25, 1.0]]))
-    assert squared_dice_cost(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 1
+    assert squared_dice_cost(torch.zeros(1, 3), torch.zeros(1, 3), epsilon=1e-3).item() == 1
 
 
 def test_class_costs_by_hand():

@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.detections import DetectionRule
 from reprolib.models.input_transform import InputSize
+from reprolib.models.losses import focal_loss, squared_dice_loss
 from reprolib.models.systems.solov2 import model as solov2
 from reprolib.models.systems.solov2.matrix_nms import class_iou, mask_iou, matrix_nms, points_nms
 from reprolib.models.systems.solov2.solov2_head import solov2_head
 from reprolib.models.systems.solov2.solov2_inference import image_detections
 from reprolib.models.systems.solov2.solov2_levels import FORMS, Level, level_maps, levels_of
-from reprolib.models.systems.solov2.solov2_losses import category_loss, dice_loss, focal_loss, mean_over, solov2_losses
+from reprolib.models.systems.solov2.solov2_losses import solov2_losses
 from reprolib.models.systems.solov2.solov2_targets import (
     Cells,
     Wanted,
@@ -183,32 +184,16 @@ def test_collisions():
     assert last_wins(Wanted(claims[:0], wanted.labels[:0], wanted.masks[:0]), cells).shape == (0, 3)
 
 
-def test_dice_of_equal_and_of_disjoint_masks():
-    wanted = torch.zeros((3, 4, 4), dtype=torch.bool)
-    wanted[:, :2] = True
-    masks = torch.stack([wanted[0].float(), (~wanted[0]).float(), torch.full((4, 4), 0.5)])
-    # The third: 1 - 2 * 8 * 0.5 / (16 * 0.25 + 8).
-    torch.testing.assert_close(dice_loss(masks, wanted), torch.tensor([0.0, 1.0, 1 / 3]), atol=2e-4, rtol=0)
-    assert 0 < dice_loss(masks, wanted)[0] < 2e-4  # the constant in the denominator
-
-
-def test_focal_loss_by_hand():
-    logits = torch.tensor([[0.0, math.log(3)]])  # probabilities 1/2 and 3/4
-    positive, negative = 0.25 * 0.5**2 * math.log(2), 0.75 * 0.75**2 * math.log(4)
-    torch.testing.assert_close(focal_loss(logits, torch.tensor([1])), torch.tensor([[positive, negative]]))
-    torch.testing.assert_close(category_loss(logits, torch.tensor([1])), torch.tensor((positive + negative) / 2))
-
-
 def test_the_mask_loss_counts_three_times_and_is_zero_without_positives():
     masks = torch.rand((2, 4, 4), requires_grad=True)
-    wanted = torch.ones((2, 4, 4), dtype=torch.bool)
+    target_masks = torch.ones((2, 4, 4), dtype=torch.bool)
     logits, labels = torch.zeros((5, 2)), torch.tensor([0, 1, 0, 2, 0])
-    losses = solov2_losses(logits, labels, masks, wanted)
-    torch.testing.assert_close(losses["loss_mask"], 3 * dice_loss(masks, wanted).mean())
+    losses = solov2_losses(logits, labels, masks, target_masks)
+    torch.testing.assert_close(losses["loss_mask"], 3 * squared_dice_loss(masks, target_masks, epsilon=1e-3).mean())
     torch.testing.assert_close(losses["loss_category"], focal_loss(logits, labels).sum() / 3)
-    none = mean_over(dice_loss(masks[:0], wanted[:0]))
-    none.backward()
-    assert none == 0 and not masks.grad.any()
+    without = solov2_losses(logits, labels * 0, masks[:0], target_masks[:0])["loss_mask"]
+    without.backward()
+    assert without == 0 and not masks.grad.any()
 
 
 def test_points_nms_keeps_the_larger_of_neighbours():

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reprolib.models.systems.solov2.solov2_losses import focal_loss
+from reprolib.models.losses import focal_loss
 
 
 def class_loss(logits: Tensor, labels: Tensor, *, images: int) -> Tensor:

@@ -52,11 +52,11 @@ def dice_cost(probabilities: Tensor, wanted: Tensor) -> Tensor:
     return 1 - (2 * together + 1) / (probabilities.sum(1)[:, None] + wanted.sum(1) + 1)
 
 
-def squared_dice_cost(probabilities: Tensor, wanted: Tensor, *, constant: float = 1e-3) -> Tensor:
-    """[Q,P], [G,P] -> [Q,G] 1 - 2 sum(pq) / (sum(p^2) + sum(q^2) + 2 constants)."""
+def squared_dice_cost(probabilities: Tensor, wanted: Tensor, *, epsilon: float) -> Tensor:
+    """[Q,P], [G,P] -> [Q,G] 1 - 2 sum(pq) / (sum(p^2) + sum(q^2) + 2 epsilon)."""
     together = probabilities @ wanted.T
     sums = probabilities.square().sum(1)[:, None] + wanted.square().sum(1)
-    return 1 - 2 * together / (sums + 2 * constant)
+    return 1 - 2 * together / (sums + 2 * epsilon)
 
 
 def focal_class_cost(logits: Tensor, labels: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:

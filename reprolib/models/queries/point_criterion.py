@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from reprolib.models.input_transform import Batch
+from reprolib.models.losses import dice_loss, mask_cross_entropy
 from reprolib.models.queries.assignment import binary_cross_entropy_cost, dice_cost
 from reprolib.models.queries.point_sampling import sample_maps, sample_pixels, uncertain_points
 from reprolib.params import Scale
@@ -57,18 +57,11 @@ class PointCriterion:
 
     def losses(self, masks: Tensor, truth: Truth, instances: Tensor) -> dict[str, Tensor]:
         points = uncertain_points(masks, self.points)
-        logits, wanted = sample_maps(masks[:, None], points)[:, 0], truth.at(instances, points)
-        entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(1)
+        logits, labels = sample_maps(masks[:, None], points)[:, 0], truth.at(instances, points)
         return {
-            "loss_mask": self.mask_weight * entropy.sum(),
-            "loss_dice": self.dice_weight * linear_dice_loss(logits.sigmoid(), wanted).sum(),
+            "loss_mask": self.mask_weight * mask_cross_entropy(logits, labels).sum(),
+            "loss_dice": self.dice_weight * dice_loss(logits.sigmoid(), labels, smooth=1).sum(),
         }
-
-
-def linear_dice_loss(probabilities: Tensor, wanted: Tensor) -> Tensor:
-    """[N,P], [N,P] -> [N] 1 - (2 sum(pq) + 1) / (sum(p) + sum(q) + 1)."""
-    together = (probabilities * wanted).sum(1)
-    return 1 - (2 * together + 1) / (probabilities.sum(1) + wanted.sum(1) + 1)
 
 
 def points_of(scale: Scale) -> int:

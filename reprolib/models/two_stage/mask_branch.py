@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.dialects import find_dialect
 from reprolib.models.input_transform import conv_layout, scale_boxes
+from reprolib.models.losses import mean_binary_cross_entropy
 from reprolib.models.two_stage.box_head import of_class
 from reprolib.models.two_stage.mask_head import MaskHead
 from reprolib.models.two_stage.mask_targets import cut_masks
@@ -90,10 +90,8 @@ def mask_targets(positives: Samples, targets: list[dict], *, size: int, aligned:
 
 def mask_loss(logits: Tensor, positives: Samples, wanted: Tensor, *, background_channels: bool) -> Tensor:
     """Mean binary cross-entropy of logits [R,K or 1+K,o,o] at each box's class with wanted [R,o,o]; 0 without boxes."""
-    if not len(logits):
-        return logits.sum() * 0
     logits = of_class(logits, torch.cat(positives.labels), background_channels=background_channels)
-    return F.binary_cross_entropy_with_logits(logits, wanted)
+    return mean_binary_cross_entropy(logits, wanted)
 
 
 def attach_masks(found: list[dict[str, Tensor]], masks: Tensor) -> list[dict[str, Tensor]]:

@@ -8,15 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reprolib.models.losses import focal_class_loss, focal_loss, mean_loss, squared_dice_loss
 from reprolib.models.on_device import numbers_like
-from reprolib.models.systems.solov2.solov2_losses import (
-    MASK_WEIGHT,
-    Criterion,
-    category_loss,
-    dice_loss,
-    focal_loss,
-    mean_over,
-)
+from reprolib.models.systems.solov2.solov2_losses import DICE_EPSILON, MASK_WEIGHT, Criterion
 from reprolib.models.systems.solov2.solov2_targets import Assign, Cells, Wanted, dynamic_masks
 from reprolib.papers.location_attention.switches import Switches
 
@@ -67,9 +61,11 @@ def aml_losses(
     logits: Tensor, labels: Tensor, masks: Tensor, wanted: Tensor, *, switches: Switches
 ) -> dict[str, Tensor]:
     """The losses that are trained, see `solov2_losses`: focal and formula 1, or formula 3 of the two, in [1, 2)."""
-    solov2 = switches.aml_dice == "solov2"
-    per_mask = dice_loss(masks, wanted) if solov2 else mask_losses(masks, wanted, switches=switches)
-    category, mask = category_loss(logits, labels), MASK_WEIGHT * mean_over(per_mask)
+    if switches.aml_dice == "solov2":
+        per_mask = squared_dice_loss(masks, wanted, epsilon=DICE_EPSILON)
+    else:
+        per_mask = mask_losses(masks, wanted, switches=switches)
+    category, mask = focal_class_loss(logits, labels, added=1), MASK_WEIGHT * mean_loss(per_mask)
     if switches.aml_train == "sigmoid":
         category, mask = category.sigmoid(), mask.sigmoid()
     return {"loss_category": category, "loss_mask": mask}

@@ -8,20 +8,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import sigmoid_focal_loss
 
 SMALLEST = 1e-6
 TINY = 1e-7  # px^2, what torchvision's GIoU adds to areas that it divides by
-
-
-def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Focal loss over all locations and classes, divided by the number of positive locations plus that of RoIs.
-
-    logits: [R,P,K]. labels: [R,P], 0 = background, else 1..K.
-    """
-    wanted = F.one_hot(labels, 1 + logits.shape[-1])[..., 1:].to(logits)
-    count = (labels > 0).sum() + len(labels)
-    return sigmoid_focal_loss(logits, wanted, alpha=0.25, gamma=2, reduction="sum") / count.clamp(min=1)
 
 
 def paired_giou(boxes: Tensor, others: Tensor) -> Tensor:

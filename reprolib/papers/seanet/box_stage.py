@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from reprolib.models.losses import focal_class_loss
 from reprolib.models.two_stage.samples import Samples
 from reprolib.papers.seanet.box_head import BoxOutputs, FullyConvolutionalBoxHead
-from reprolib.papers.seanet.box_losses import box_loss, class_loss, iou_loss, iou_targets
+from reprolib.papers.seanet.box_losses import box_loss, iou_loss, iou_targets
 from reprolib.papers.seanet.locations import decode, location_targets, locations
 from reprolib.papers.seanet.switches import CHOICES, DECIDED, Switches
 from reprolib.params import Scale
@@ -40,7 +41,11 @@ class FullyConvolutionalBoxStage(nn.Module):
         return self.head(roi_features)
 
     def losses(self, outputs: BoxOutputs, samples: Samples, targets: list[dict]) -> dict[str, Tensor]:
-        """loss_classifier over all locations; loss_box_reg and loss_box_iou over the positive ones. L_box, Eq. 4."""
+        """L_box, Eq. 4: loss_classifier, loss_box_reg and loss_box_iou.
+
+        The first is the focal loss of all locations, divided by the positive locations plus the RoIs; the others are
+        means over the positive locations.
+        """
         switches, rois = self.switches, torch.cat(samples.boxes)
         points = self.locations(rois, outputs)
         wanted = location_targets(points, samples, targets, any_instance=switches.loc_assign == "any_gt")
@@ -51,7 +56,7 @@ class FullyConvolutionalBoxStage(nn.Module):
         iou = outputs.iou[rows, cells]
         iou = iou.sigmoid() if switches.iou_act == "sigmoid_both" else iou
         return {
-            "loss_classifier": class_loss(outputs.logits, wanted.labels),
+            "loss_classifier": focal_class_loss(outputs.logits, wanted.labels, added=len(rois)),
             "loss_box_reg": box_loss(found, instances, clamp=switches.giou_clamp),
             "loss_box_iou": IOU_WEIGHT * iou_loss(iou, iou_targets(compared, instances, kind=switches.iou_target)),
         }

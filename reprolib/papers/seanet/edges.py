@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reprolib.models.losses import mean_binary_cross_entropy
 from reprolib.papers.seanet.switches import CHOICES
 
 CODE_WEIGHT = 5.0  # what Eq. 2 gives where 2% of the pixels are edge
@@ -46,7 +47,4 @@ def edge_weights(labels: Tensor, *, scope: str) -> Tensor:
 
 def edge_loss(logits: Tensor, labels: Tensor, *, scope: str) -> Tensor:
     """Mean over all pixels of weight times binary cross-entropy of logits with labels, both [R,h,w]; 0 without RoIs."""
-    if not len(logits):
-        return logits.sum() * 0
-    weights = edge_weights(labels, scope=scope)
-    return F.binary_cross_entropy_with_logits(logits, labels, weight=weights)
+    return mean_binary_cross_entropy(logits, labels, weights=edge_weights(labels, scope=scope))

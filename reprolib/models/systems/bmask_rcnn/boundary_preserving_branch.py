@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.dialects import find_dialect
 from reprolib.models.input_transform import conv_layout
-from reprolib.models.queries.point_criterion import linear_dice_loss
+from reprolib.models.losses import dice_loss, mean_binary_cross_entropy, mean_loss
 from reprolib.models.systems.bmask_rcnn.boundary_preserving_head import BoundaryPreservingHead, inner_boundary
 from reprolib.models.two_stage.box_head import of_class
 from reprolib.models.two_stage.mask_branch import MaskBranch, attach_masks, mask_loss
@@ -46,8 +45,8 @@ class BoundaryPreservingBranch(MaskBranch):
         drawn = of_class(boundary, torch.cat(positives.labels), background_channels=self.background_channels)
         return {
             "loss_mask": mask_loss(logits, positives, wanted, background_channels=self.background_channels),
-            "loss_boundary": F.binary_cross_entropy_with_logits(drawn, edges),
-            "loss_boundary_dice": linear_dice_loss(drawn.sigmoid().flatten(1), edges.flatten(1)).mean(),
+            "loss_boundary": mean_binary_cross_entropy(drawn, edges),
+            "loss_boundary_dice": mean_loss(dice_loss(drawn.sigmoid(), edges, smooth=1)),
         }
 
     def inference(self, features: list[Tensor], found: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reprolib.models.detections import DetectionRule
 from reprolib.models.input_transform import Batch
+from reprolib.models.losses import focal_class_loss, mean_loss
 from reprolib.models.mask_resize import STRIDE
 from reprolib.models.systems.box2mask.box_supervision import (
     affinity,
@@ -22,7 +23,6 @@ from reprolib.models.systems.box2mask.box_supervision import (
 from reprolib.models.systems.box2mask.tree_filter import edge_weights, spanning_tree, tree_filter
 from reprolib.models.systems.solov2.solov2_head import Predictions, SOLOv2Head
 from reprolib.models.systems.solov2.solov2_levels import Level
-from reprolib.models.systems.solov2.solov2_losses import category_loss, mean_over
 from reprolib.models.systems.solov2.solov2_targets import centre_cells, dynamic_masks, last_instance
 
 PROJECTION, IMAGE_ENERGY, TREE_ENERGY, CONSISTENCY = 3.0, 0.05, 5.0, 0.2
@@ -93,11 +93,11 @@ class Box2MaskHead(SOLOv2Head):
             labels.append(positives.labels)
             masks = dynamic_masks(cells.kernels[positives.cells], cells.mask_feature).float()
             found.append(self._mask_losses(masks, positives, image, predictions.level_set[index]))
-        projection, energy, consistency = (mean_over(torch.cat(parts)) for parts in zip(*found, strict=True))
+        projection, energy, consistency = (mean_loss(torch.cat(parts)) for parts in zip(*found, strict=True))
         # Zeros for the gradient of the level set's layer where no image has trees.
         energy = energy + predictions.level_set.flatten()[:0].sum()
         return {
-            "loss_category": category_loss(torch.cat(logits), torch.cat(labels)),
+            "loss_category": focal_class_loss(torch.cat(logits), torch.cat(labels), added=1),
             "loss_projection": PROJECTION * projection,
             "loss_level_set": energy,
             "loss_consistency": CONSISTENCY * consistency,

@@ -6,8 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reprolib.models.losses import squared_dice_loss
+
 NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 DILATION, SHARPNESS = 2, 0.3
+DICE_EPSILON = 1e-5
 
 
 def box_masks(boxes: Tensor, size: tuple[int, int], *, image_size: tuple[int, int], unit: float = 1.0) -> Tensor:
@@ -31,12 +34,7 @@ def box_masks(boxes: Tensor, size: tuple[int, int], *, image_size: tuple[int, in
 
 def projection_loss(masks: Tensor, boxes: Tensor) -> Tensor:
     """masks [N,h,w] probabilities, boxes [N,h,w] of 0 and 1 -> [N] dice of their maxima over rows and over columns."""
-    return sum(_dice(masks.amax(dim), boxes.to(masks).amax(dim)) for dim in (1, 2))
-
-
-def _dice(p: Tensor, q: Tensor) -> Tensor:
-    """[N,L], [N,L] -> [N] 1 - 2 sum(pq) / (sum(p^2) + sum(q^2)), with a constant of 1e-5 for each sum."""
-    return 1 - 2 * (p * q).sum(1) / (p.square().sum(1) + q.square().sum(1) + 2e-5)
+    return sum(squared_dice_loss(masks.amax(dim), boxes.to(masks).amax(dim), epsilon=DICE_EPSILON) for dim in (1, 2))
 
 
 def level_set_energy(masks: Tensor, feature: Tensor, boxes: Tensor) -> Tensor:

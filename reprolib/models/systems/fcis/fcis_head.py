@@ -11,6 +11,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from reprolib.models.detections import DetectionRule
 from reprolib.models.input_transform import Batch, scale_boxes
+from reprolib.models.losses import mask_cross_entropy
 from reprolib.models.parts import HEAD, part
 from reprolib.models.systems.fcis.mask_voting import vote
 from reprolib.models.systems.fcis.position_sensitive import GROUPS, PositionSensitivePooler
@@ -111,7 +112,7 @@ class FCISHead(nn.Module):
         of_class = F.cross_entropy(pooled.logits(), labels, reduction="none")
         shares = mask_targets(positives, targets, size=pooled.inside.shape[-1], aligned=True, binary=False)
         masks = Pooled(*(one[rows] for one in pooled)).masks(labels[rows])
-        of_mask = F.binary_cross_entropy_with_logits(masks, (shares >= TARGET).to(masks), reduction="none").mean((1, 2))
+        of_mask = mask_cross_entropy(masks, (shares >= TARGET).to(masks))
         truth = torch.cat([target["boxes"][match] for target, match in zip(targets, positives.matched, strict=True)])
         wanted = CODER.encode(truth.to(pooled.deltas), torch.cat(positives.boxes))
         of_box = F.smooth_l1_loss(pooled.deltas[rows], wanted, beta=BETA, reduction="none").sum(1)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.input_transform import scale_boxes
+from reprolib.models.losses import dice_loss, mean_binary_cross_entropy, mean_loss
 from reprolib.models.mask_resize import TOGETHER
-from reprolib.models.queries.point_criterion import linear_dice_loss
 from reprolib.models.two_stage.mask_targets import cut_masks, in_chunks
 from reprolib.models.two_stage.samples import Samples
 
@@ -66,12 +66,10 @@ def incoherence_targets(positives: Samples, targets: list[dict], *, size: int, a
     return torch.cat(wanted)
 
 
-def incoherence_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Half the sum of binary cross-entropy and Dice loss (smoothed by 1) of logits [R,h,w]; 0 without boxes."""
-    if not len(logits):
-        return logits.sum() * 0
-    dice = linear_dice_loss(logits.sigmoid().flatten(1), wanted.flatten(1))
-    return 0.5 * (dice.mean() + F.binary_cross_entropy_with_logits(logits, wanted))
+def incoherence_loss(logits: Tensor, incoherent: Tensor) -> Tensor:
+    """Half the sum of mean binary cross-entropy and mean dice loss (smoothed by 1), both [R,h,w]; 0 without boxes."""
+    dice = mean_loss(dice_loss(logits.sigmoid(), incoherent, smooth=1))
+    return 0.5 * (dice + mean_binary_cross_entropy(logits, incoherent))
 
 
 def boundaries(masks: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from reprolib.models.dialects import find_dialect
 from reprolib.models.layers.transformer import sine_positions
+from reprolib.models.losses import mean_binary_cross_entropy
 from reprolib.models.systems.mask_transfiner.incoherence import (
     IncoherenceHead,
     boundaries,
@@ -98,8 +99,7 @@ class TransfinerBranch(MaskBranch):
         if self.boundary is not None:
             edges = self.boundary(inner).float()[:, 0]
             # Half of the code's sum of two equal cross-entropies.
-            whole = F.binary_cross_entropy_with_logits(edges, boundaries(wanted)) if len(edges) else edges.sum() * 0
-            losses["loss_boundary"] = whole
+            losses["loss_boundary"] = mean_binary_cross_entropy(edges, boundaries(wanted))
         counts = [len(boxes) for boxes in positives.boxes]
         drawn = [
             torch.randperm(count, device=roi.device)[:most]

@@ -9,9 +9,9 @@ from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from reprolib.models.input_transform import Batch
+from reprolib.models.losses import dice_loss
 from reprolib.models.mask_resize import STRIDE, masks_in_batch
 from reprolib.models.queries.assignment import dice_cost, focal_cost
-from reprolib.models.queries.point_criterion import linear_dice_loss
 
 
 class Truth(NamedTuple):
@@ -42,10 +42,10 @@ class PixelCriterion:
         return self.mask_weight * focal_cost(logits, wanted) + self.dice_weight * dice_cost(logits.sigmoid(), wanted)
 
     def losses(self, masks: Tensor, truth: Truth, instances: Tensor) -> dict[str, Tensor]:
-        wanted = truth.fine[instances].flatten(1).float()
+        fine = truth.fine[instances].flatten(1).float()
         size = truth.fine.shape[-2:]
         logits = F.interpolate(masks[:, None], size=size, mode="bilinear", align_corners=False)[:, 0].flatten(1)
         return {
-            "loss_mask": self.mask_weight * sigmoid_focal_loss(logits, wanted, alpha=0.25, gamma=2).mean(1).sum(),
-            "loss_dice": self.dice_weight * linear_dice_loss(logits.sigmoid(), wanted).sum(),
+            "loss_mask": self.mask_weight * sigmoid_focal_loss(logits, fine, alpha=0.25, gamma=2).mean(1).sum(),
+            "loss_dice": self.dice_weight * dice_loss(logits.sigmoid(), fine, smooth=1).sum(),
         }

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torchvision.ops import generalized_box_iou, generalized_box_iou_loss
 
+from reprolib.models.losses import focal_loss, squared_dice_loss
 from reprolib.models.queries.assignment import Matched, focal_class_cost, hungarian
-from reprolib.models.systems.solov2.solov2_losses import dice_loss, focal_loss
 
 CLASS_WEIGHT, BOX_WEIGHT, GIOU_WEIGHT, MASK_WEIGHT = 2.0, 5.0, 2.0, 8.0
+DICE_EPSILON = 1e-3
 
 
 @torch.no_grad()
@@ -46,9 +47,9 @@ def stage_losses(
     }
 
 
-def mask_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """logits [N,m,m] of the instances' classes, wanted [N,m,m] -> mean dice loss, weighted."""
-    return MASK_WEIGHT * dice_loss(logits.sigmoid(), wanted).mean()
+def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """logits [N,m,m] of the instances' classes, masks [N,m,m] in 0..1 -> mean dice loss, weighted."""
+    return MASK_WEIGHT * squared_dice_loss(logits.sigmoid(), masks, epsilon=DICE_EPSILON).mean()
 
 
 def unit_of(boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reprolib.models.losses import mask_cross_entropy
 from reprolib.models.mask_resize import sample_masks
 from reprolib.models.on_device import numbers_like
 
@@ -56,7 +57,7 @@ def semantic_loss(logits: Tensor, target: dict) -> Tensor:
     wanted = torch.zeros_like(logits)
     for mask, label in zip(masks, target["labels"].tolist(), strict=True):
         wanted[label - 1].masked_fill_(mask, 1.0)
-    return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean((1, 2)).sum()
+    return mask_cross_entropy(logits, wanted).sum()
 
 
 def to_mask_pixels(boxes: Tensor, size: tuple[int, int], masks: Tensor) -> Tensor:
