@@ -120,8 +120,8 @@ def _run(options: argparse.Namespace) -> tuple[Profile, Run]:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from reprolib.models.systems.inferred import inferred
     from reprolib.papers.catalog import all_experiments, all_tables
+    from reprolib.papers.named_systems import inferred
 
     shown = {
         name: {

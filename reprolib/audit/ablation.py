@@ -17,9 +17,8 @@ from reprolib.audit.printed import (
     short,
     signed,
 )
+from reprolib.papers.named_systems import systems_of
 
-# What a publication's own method is built on; one printed as `SEANet (Mask R-CNN)` says it itself.
-BUILT_ON = {"MAI-SE-Net": "HTC", "IEMask R-CNN": "Mask R-CNN", "SOLOv2-LocationAttention": "SOLOv2"}
 COSTS = ("params_M", "flops_G", "time_ms", "fps")
 
 # A metric of few objects jumps where the whole barely moves: so many times the spread of AP, and so many points.
@@ -44,8 +43,8 @@ def host(row: Row) -> str:
     """The method that an own method's row is built on; empty for other rows."""
     if not row.head.is_ours:
         return ""
-    _, _, named = row.head.method.removesuffix(")").partition(" (")
-    return named or BUILT_ON.get(row.head.method, "")
+    _, _, named = row.head.method.removesuffix(")").partition(" (")  # one printed as `SEANet (Mask R-CNN)` says it
+    return named or systems_of(row.head.paper)[row.head.method].built_on
 
 
 def ladders(tables: Sequence[PrintedTable]) -> Iterator[Ladder]:

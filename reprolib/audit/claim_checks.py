@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from reprolib.audit.claim_sums import SUMS, frame_rate
+from reprolib.audit.claim_sums import checked_by_rule, frame_rate
 from reprolib.audit.finding import Finding, Severity
 from reprolib.audit.printed import EPSILON, PrintedTable, Row, better, decimals, distinct, short, signed
+from reprolib.papers import catalog
 from reprolib.papers.claims import Claim, Place
 
 NUMBER = re.compile(r"[-+]?\d+(?:\.(\d+))?")
@@ -208,10 +209,14 @@ def claimed_sums(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Ite
     Also speeds called real-time, against the 25 and 30 images per second of video.
     """
     by_id = {table.id: table for table in tables}
+    papers = {table.paper for table in tables}
     for claim in claims:
-        check = frame_rate if claim.claimed == "threshold not given" else SUMS.get(claim.id)
-        if check and any(table.paper == claim.paper for table in tables):
-            yield check(claim, by_id)
+        if claim.paper not in papers:
+            continue
+        if claim.claimed == "threshold not given":
+            yield frame_rate(claim, by_id)
+        elif rule := catalog.facts(claim.paper).claim_rules.get(claim.id):
+            yield checked_by_rule(claim, rule, by_id)
 
 
 def _of_rows(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterator[tuple[Claim, Row, Row | None]]:

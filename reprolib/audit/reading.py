@@ -1,4 +1,4 @@
-"""`papers/audit.md`: what reading the publications found, beside what an earlier script did.
+"""`papers/<key>/audit.md`: what reading the publications found, beside what an earlier script did.
 
 Every item carries marks: [script] found by computing, [read] by reading, [outside] with a source beyond the texts. The
 checks of this package find every [script] item; the others stay here.
@@ -16,7 +16,7 @@ _MARK = re.compile(r"\[(script|read|outside)[^\]]*\]")
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One item of a paper's section; marks: those in it, none where it says what every row is."""
+    """One item of a paper's audit.md; marks: those in it, none where it says what every row is."""
 
     paper: str
     number: int
@@ -30,7 +30,7 @@ class Item:
 
 
 def items(paper: str) -> list[Item]:
-    """All items of a paper's section of audit.md, in order. Raises ReportedError."""
+    """All items of a paper's audit.md, in order; none without such a file."""
     parts = re.split(r"^(\d+)\. ", audit(paper), flags=re.MULTILINE)[1:]
     return [
         Item(

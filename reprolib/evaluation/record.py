@@ -19,7 +19,7 @@ import fastjsonschema
 
 from reprolib.evaluation.environment import environment, git_state
 from reprolib.files import write_json
-from reprolib.models.systems.inferred import inferred
+from reprolib.models.systems.cards import inferred
 
 if TYPE_CHECKING:
     from reprolib.params import Run
@@ -87,7 +87,7 @@ def make_record(
     }
     if protocol is not None:
         record["protocol"] = _plain(protocol)
-    if assumed := inferred(run.experiment.system):
+    if assumed := inferred(run.experiment.module):
         record["inferred"] = assumed
     validate_record(record, where=f"record of {run.id}")
     return record

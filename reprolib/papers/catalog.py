@@ -1,43 +1,49 @@
-"""Which papers exist: the folders here that hold a `tables.py`. Imports no torch."""
+"""Which papers exist, with their tables, facts and files. Imports no torch."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from reprolib.experiment import Experiment, Table
+from reprolib.papers.facts import Facts
+from reprolib.papers.folders import paper_folder, paper_folders
+
+FACT_FILES = ("systems.csv", "claims.csv", "audit.md", "card.md", "systems/*/card.toml", "reported/*.csv")
 
 
 def papers() -> list[str]:
     """Keys of all papers, alphabetical."""
-    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/tables.py"))
+    return list(paper_folders())
 
 
 def tables_of(paper: str) -> tuple[Table, ...]:
     """The tables of one paper in printed order. Raises KeyError naming the papers there are."""
-    return _module(paper).TABLES
+    return _module(paper, "tables").TABLES
+
+
+def facts(paper: str) -> Facts:
+    """What is known of one paper beside its tables. Raises KeyError naming the papers there are."""
+    return _module(paper, "facts").FACTS
 
 
 def title(paper: str) -> str:
     """The paper's short title, the heading of its card."""
-    card = Path(__file__).parent / paper / "card.md"
+    card = paper_folder(paper) / "card.md"
     return card.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").strip()
 
 
-def audit_notes(paper: str) -> Mapping[tuple[int, int | None, str | None], str]:
-    """What an audit found about cells: (table, row or None for all, metric or None for all) -> note."""
-    return getattr(_module(paper), "AUDIT", {})
-
-
 def other_protocol(paper: str, number: int, row: int) -> str:
-    """Why even a run at published scale on the data set's own split does not compare with a row; mostly empty.
+    """Why even a run at published scale on the data set's own split does not compare with a row; mostly empty."""
+    said = facts(paper).other_protocol
+    return said.get((number, row), said.get(number, ""))
 
-    A paper says it of a whole table, by the table's number, or of one row, by (table, row), which goes first.
-    """
-    found = getattr(_module(paper), "OTHER_PROTOCOL", {})
-    return found.get((number, row), found.get(number, ""))
+
+def fact_files(paper: str) -> list[Path]:
+    """The files of one paper that hold facts for its tables and for the pages over all papers; code is not in it."""
+    folder = paper_folder(paper)
+    return [path for pattern in FACT_FILES for path in sorted(folder.glob(pattern))]
 
 
 def all_tables() -> dict[str, Table]:
@@ -51,8 +57,7 @@ def all_experiments() -> dict[str, Experiment]:
     return {experiment.id: experiment for experiment in found if experiment is not None}
 
 
-@lru_cache(maxsize=16)
-def _module(paper: str):
-    if paper not in papers():
-        raise KeyError(f"no paper {paper!r}; there are {', '.join(papers())}")
-    return importlib.import_module(f"reprolib.papers.{paper}.tables")
+@lru_cache(maxsize=64)
+def _module(paper: str, name: str):
+    paper_folder(paper)  # raises for an unknown paper
+    return importlib.import_module(f"reprolib.papers.{paper}.{name}")

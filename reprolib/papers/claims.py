@@ -1,4 +1,4 @@
-"""`papers/claims.csv`: every sentence of the publications that compares numbers, with the cells that it speaks of."""
+"""`papers/<key>/claims.csv`: every sentence of a publication that compares numbers, with its cells."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import csv
 import io
 import re
 from dataclasses import dataclass
-from importlib import resources
+from functools import lru_cache
+from pathlib import Path
+
+from reprolib.papers.folders import paper_folders, shown
 
 COLUMNS = (
-    "paper",
     "claim_id",
     "claim_type",
     "text",
@@ -70,12 +72,21 @@ class Claim:
 
 def load_claims() -> tuple[Claim, ...]:
     """All claims of all papers. Raises ClaimsError."""
-    path = resources.files("reprolib.papers") / "claims.csv"
-    return parse_claims(path.read_text(encoding="utf-8"), name="reprolib/papers/claims.csv")
+    claims = [claim for paper, folder in paper_folders().items() for claim in _load(paper, folder / "claims.csv")]
+    if twice := sorted({claim.id for claim in claims if [other.id for other in claims].count(claim.id) > 1}):
+        raise ClaimsError(f"claim_id must be unique among all papers, {', '.join(twice)} is not")
+    return tuple(claims)
 
 
-def parse_claims(text: str, *, name: str) -> tuple[Claim, ...]:
-    """Parse the CSV text; `name` is the file that error messages name. Raises ClaimsError."""
+@lru_cache(maxsize=64)
+def _load(paper: str, path: Path) -> tuple[Claim, ...]:
+    if not path.is_file():
+        raise ClaimsError(f"{shown(path)} is missing; without a claim it holds the line of columns alone")
+    return parse_claims(path.read_text(encoding="utf-8"), paper=paper, name=shown(path))
+
+
+def parse_claims(text: str, *, paper: str, name: str) -> tuple[Claim, ...]:
+    """Parse the CSV text of one paper; `name` is the file that error messages name. Raises ClaimsError."""
     reader = csv.reader(io.StringIO(text, newline=""))
     if tuple(next(reader, ())) != COLUMNS:
         raise ClaimsError(f"{name}, line 1: the columns must be {','.join(COLUMNS)}")
@@ -84,19 +95,19 @@ def parse_claims(text: str, *, name: str) -> tuple[Claim, ...]:
         where = f"{name}, line {reader.line_num}"
         if len(fields) != len(COLUMNS):
             raise ClaimsError(f"{where}: {len(fields)} fields instead of {len(COLUMNS)}")
-        claims.append(_claim(dict(zip(COLUMNS, fields, strict=True)), where=where))
+        claims.append(_claim(dict(zip(COLUMNS, fields, strict=True)), paper=paper, where=where))
     ids = [claim.id for claim in claims]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):
         raise ClaimsError(f"{name}: claim_id must be unique, {', '.join(twice)} is not")
     return tuple(claims)
 
 
-def _claim(fields: dict[str, str], *, where: str) -> Claim:
+def _claim(fields: dict[str, str], *, paper: str, where: str) -> Claim:
     for field, allowed in (("claim_type", TYPES), ("consistent", JUDGEMENTS)):
         if fields[field] not in allowed:
             raise ClaimsError(f"{where}: {field} must be one of {sorted(allowed)}, not {fields[field]!r}")
     return Claim(
-        paper=fields["paper"],
+        paper=paper,
         id=fields["claim_id"],
         type=fields["claim_type"],
         text=fields["text"],

@@ -12,7 +12,8 @@ import math
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib import resources
+
+from reprolib.papers.folders import paper_folder, shown
 
 COLUMNS = (
     "paper",
@@ -94,9 +95,9 @@ def unprinted(cell: Cell, *, row: int, method: str, note: str) -> Cell:
 
 def table_numbers(paper: str) -> list[int]:
     """Numbers of the tables of `paper` that hold numbers, ascending."""
-    folder = _papers() / paper / "reported"
+    folder = paper_folder(paper) / "reported"
     if not folder.is_dir():
-        raise ReportedError(f"no reported numbers for paper {paper!r}: {folder} does not exist")
+        raise ReportedError(f"no reported numbers for paper {paper!r}: {shown(folder)} does not exist")
     matches = (re.fullmatch(r"table_(\d+)\.csv", entry.name) for entry in folder.iterdir())
     return sorted(int(match[1]) for match in matches if match)
 
@@ -104,8 +105,8 @@ def table_numbers(paper: str) -> list[int]:
 @lru_cache(maxsize=64)
 def load_table(paper: str, number: int) -> tuple[Cell, ...]:
     """All cells of one printed table in printed order. Raises ReportedError."""
-    path = _papers() / paper / "reported" / f"table_{number}.csv"
-    name = f"reprolib/papers/{paper}/reported/table_{number}.csv"
+    path = paper_folder(paper) / "reported" / f"table_{number}.csv"
+    name = shown(path)
     if not path.is_file():
         raise ReportedError(f"{name} does not exist; {paper} has tables {table_numbers(paper)}")
     cells = parse_table(path.read_text(encoding="utf-8"), name=name)
@@ -139,20 +140,11 @@ def parse_table(text: str, *, name: str) -> tuple[Cell, ...]:
 
 
 def audit(paper: str) -> str:
-    """What an audit of the paper's numbers found, Markdown (the paper's section of `papers/audit.md`)."""
-    text = (_papers() / "audit.md").read_text(encoding="utf-8")
-    titles = {
-        "mai_se_net": "000",
-        "seanet": "001",
-        "insight_any_instance": "002",
-        "iemask_rcnn": "003",
-        "location_attention": "004",
-    }
-    for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
-        title, _, body = section.partition("\n")
-        if title.startswith(titles[paper]):
-            return body.strip() + "\n"
-    raise ReportedError(f"reprolib/papers/audit.md has no section for {paper}")
+    """What an audit of the paper's numbers found, Markdown: the numbered list of its `audit.md`; empty without one."""
+    path = paper_folder(paper) / "audit.md"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    start = re.search(r"^1\. ", text, flags=re.MULTILINE)
+    return re.split(r"^## ", text[start.start() :], flags=re.MULTILINE)[0].strip() + "\n" if start else ""
 
 
 def _cell(fields: dict[str, str], *, where: str) -> Cell:
@@ -181,7 +173,3 @@ def _cell(fields: dict[str, str], *, where: str) -> Cell:
         printed=fields["value"],
         decimals=len(fields["value"].partition(".")[2]),
     )
-
-
-def _papers():
-    return resources.files("reprolib.papers")

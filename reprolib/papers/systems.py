@@ -6,32 +6,19 @@ The one place that gathers them; `reprolib.tables.systems_page`, the notebook `s
 
 from __future__ import annotations
 
-import csv
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 
 from reprolib.experiment import Experiment, Row, Table
-from reprolib.models.systems.inferred import inferred
-from reprolib.papers import catalog
+from reprolib.models.systems.cards import Reference
+from reprolib.papers import catalog, named_systems
+from reprolib.papers.folders import paper_folder, shown
 from reprolib.papers.reported import Cell, load_table
-from reprolib.papers.reported_only import REPORTED_ONLY
 
 COUNTS = Path("results") / "systems.json"
 COSTS = ("params_M", "flops_G")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reference:
-    """Public code that a system was checked against: facts and numbers were taken from it, no code."""
-
-    repository: str  # owner/name
-    licence: str
-    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +56,17 @@ class Count:
 class System:
     """What is known of one system, besides what its runs gave.
 
-    name: canonical, as in methods.csv. family: box-based (two-stage, cascade) or not (one-stage, query), or what it
-    does instead. origin: where each publication's numbers come from, in words, by paper. references: empty where no
-    public code was found. note: what there is to say of publication or references. inferred: what is assumed of its
-    design. reported_only: why nothing can run it. Empty where there is none.
+    name: as in the column `method` of the reported tables. named: whether a table names it; else it is run in place of
+    one that a table names. family: two-stage, cascade, one-stage, query, or what it does instead. origin: where each
+    publication's numbers come from, in words, by paper. references: empty where no public code was found. note: what
+    there is to say of publication or references. inferred: what is assumed of its design. reported_only: why nothing
+    can run it. Empty where there is none.
     experiment: the one that is counted, None where nothing can run. reported: the parameters and FLOPs that are printed
     for it, by metric, of those that are. count: None where it is not counted yet.
     """
 
     name: str
+    named: bool
     family: str
     publication: str
     references: tuple[Reference, ...]
@@ -91,11 +80,6 @@ class System:
     count: Count | None
 
     @property
-    def named(self) -> bool:
-        """Whether a table names it; else it is run in place of one that a table names."""
-        return self.name in read_methods()
-
-    @property
     def papers(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(place.table.paper for place in self.places))
 
@@ -103,31 +87,34 @@ class System:
 def gather_systems(root: str | Path = ".") -> tuple[System, ...]:
     """All systems by name, with the counts that `results/systems.json` below `root` holds, if any.
 
-    Raises ValueError for a file of counts that cannot be read, and naming a system that no line of systems.csv has.
+    Raises ValueError for a file of counts that cannot be read, and naming a system without facts.
     """
     counts = read_counts(Path(root) / COUNTS)
-    methods, facts, known = read_methods(), _by_name("systems.csv", "system"), read_references()
-    shown: dict[str, list[_Shown]] = {}
-    for found in _rows():
-        for name in _names(found, methods):
-            shown.setdefault(name, []).append(found)
-    if missing := [name for name in shown if name not in facts]:
-        raise ValueError(f"reprolib/papers/systems.csv has no line for {', '.join(missing)}: add publication and code")
+    cards, built, rows_of_tables = named_systems.cards(), named_systems.built_cards(), list(_rows())
+    printed = {found.method for found in rows_of_tables if found.row.extra is None}
+    rows_of: dict[str, list[_Shown]] = {}
+    for found in rows_of_tables:
+        for name in _names(found, printed, built):
+            rows_of.setdefault(name, []).append(found)
+    for name, rows in rows_of.items():
+        if name not in cards:
+            path = paper_folder(rows[0].table.paper) / "systems.csv"
+            raise ValueError(f"{shown(path)}: {name} has no publication and family; add them to its line")
     systems = []
-    for name, rows in shown.items():
-        method = methods[name if name in methods else rows[0].method]
-        experiment = _counted_experiment(name, rows, methods)
+    for name, rows in rows_of.items():
+        card, experiment = cards[name], _counted_experiment(name, rows, printed, built)
         count = counts.get(name)
         systems.append(
             System(
                 name=name,
-                family=method["family"],
-                publication=facts[name]["publication"],
-                references=tuple(known[each] for each in facts[name]["references"].split(";") if each),
-                note=facts[name]["note"],
-                origin=_by_paper(method["status_by_paper"]) if name in methods else {},
-                inferred=inferred(name),
-                reported_only=REPORTED_ONLY.get(name, ""),
+                named=name in printed,
+                family=card.family,
+                publication=card.publication,
+                references=card.references,
+                note=card.note,
+                origin=_origin(name),
+                inferred=card.inferred,
+                reported_only=named_systems.reported_only(name),
                 places=tuple(_places(rows)),
                 experiment=experiment,
                 reported=_reported(rows, experiment),
@@ -148,21 +135,11 @@ def read_counts(path: str | Path) -> dict[str, Count]:
         raise ValueError(f"{path}: no file of counts ({error}); delete it, notebooks/systems.ipynb writes it") from None
 
 
-def read_methods() -> Mapping[str, Mapping[str, str]]:
-    """The lines of methods.csv, by the canonical name of a method of the reported tables."""
-    return _by_name("methods.csv", "canonical_name")
-
-
-def read_references() -> dict[str, Reference]:
-    """The public code that systems were checked against, by repository."""
-    return {name: Reference(**line) for name, line in _by_name("references.csv", "repository").items()}
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Shown:
     table: Table
     row: Row
-    method: str  # canonical; of a row of the suite's own that of the printed row that it is like
+    method: str  # by the name of the reported tables; of a row of the suite's own that of the printed row it is like
     cells: Sequence[Cell]  # as printed
 
 
@@ -178,25 +155,27 @@ def _rows() -> Iterator[_Shown]:
                 yield _Shown(table=table, row=row, method=method, cells=printed)
 
 
-def _names(found: _Shown, methods: Mapping[str, object]) -> Iterator[str]:
+def _names(found: _Shown, printed: Collection[str], built: Collection[str]) -> Iterator[str]:
     """The systems that a row shows: the one printed, and one that is run in its place which no table names."""
     experiment = found.row.experiment
     if found.row.extra is None or (experiment and experiment.system == found.method):
         yield found.method
-    if experiment and _unnamed(experiment, methods):
+    if experiment and _unnamed(experiment, printed, built):
         yield experiment.system
 
 
-def _unnamed(experiment: Experiment, methods: Mapping[str, object]) -> bool:
-    return experiment.module.startswith("reprolib.models.systems.") and experiment.system not in methods
+def _unnamed(experiment: Experiment, printed: Collection[str], built: Collection[str]) -> bool:
+    return experiment.system in built and experiment.system not in printed
 
 
-def _counted_experiment(name: str, rows: Sequence[_Shown], methods: Mapping[str, object]) -> Experiment | None:
+def _counted_experiment(
+    name: str, rows: Sequence[_Shown], printed: Collection[str], built: Collection[str]
+) -> Experiment | None:
     """Of a system's rows the one whose network is counted: a printed row before one of the suite's own, with most
     components, one whose cost is printed, on COCO and with ResNet-50 where there is such."""
     rows = [found for found in rows if found.row.experiment is not None]
-    if name in methods:
-        rows = [found for found in rows if not _unnamed(found.row.experiment, methods)]
+    if name in printed:
+        rows = [found for found in rows if not _unnamed(found.row.experiment, printed, built)]
 
     def order(found: _Shown) -> tuple:
         experiment = found.row.experiment
@@ -221,18 +200,7 @@ def _reported(rows: Sequence[_Shown], experiment: Experiment | None) -> dict[str
     return {cell.metric: cell.value for cell in cells}
 
 
-def _by_paper(text: str) -> dict[str, str]:
-    """`paper=text; paper=text` as a mapping."""
-    entries = (entry.partition("=") for entry in re.split(r"; (?=\w+=)", text))
-    return {paper: said for paper, _, said in entries if said}
-
-
-@lru_cache(maxsize=4)
-def _by_name(file: str, column: str) -> Mapping[str, Mapping[str, str]]:
-    """The lines of a CSV file of `reprolib.papers` by a column that is unique, else ValueError."""
-    text = (resources.files("reprolib.papers") / file).read_text(encoding="utf-8")
-    lines = list(csv.DictReader(text.splitlines()))
-    names = [line[column] for line in lines]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"reprolib/papers/{file}: more than one line for {', '.join(twice)}")
-    return dict(zip(names, lines, strict=True))
+def _origin(name: str) -> dict[str, str]:
+    """Where the numbers of a system come from, by the papers that name it."""
+    lines = {paper: named_systems.systems_of(paper).get(name) for paper in catalog.papers()}
+    return {paper: line.origin for paper, line in lines.items() if line and line.origin}

@@ -7,7 +7,7 @@ import math
 from reprolib.data.cards import CARDS
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.input_transform import InputTransform
-from reprolib.models.systems.inferred import inferred
+from reprolib.models.systems.cards import inferred
 from reprolib.params import Run
 from reprolib.pipeline.runs.build import build_model
 
@@ -40,7 +40,7 @@ def describe(
         "experiment": run.experiment.id,
         "profile": run.profile,
         "system": run.experiment.system,
-        **({"inferred": assumed} if (assumed := inferred(run.experiment.system)) else {}),
+        **({"inferred": assumed} if (assumed := inferred(run.experiment.module)) else {}),
         "components": list(run.experiment.components),
         "backbone": run.scale.backbones.get(run.experiment.backbone, run.experiment.backbone),
         "dataset": run.dataset,

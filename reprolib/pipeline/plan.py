@@ -20,7 +20,10 @@ from reprolib.data.card import Card
 from reprolib.data.cards import CARDS
 from reprolib.experiment import Experiment, Table
 from reprolib.files import write_json
-from reprolib.papers.catalog import all_experiments, all_tables, papers
+from reprolib.papers.catalog import all_experiments, all_tables, fact_files, papers
+from reprolib.papers.folders import paper_folder, shown
+from reprolib.papers.named_systems import inferred, reported_only
+from reprolib.papers.reported import load_table
 from reprolib.papers.systems import gather_systems
 from reprolib.params import ParamsError, Profile, Run, load_profile, resolve
 from reprolib.pipeline.fingerprint import PACKAGE, code_hashes, digest, libraries
@@ -42,9 +45,9 @@ PAPER_ENTRIES = (
 )
 AUDIT_ENTRIES = ("reprolib.audit.figure", "reprolib.audit.text")
 REPORT_ENTRIES = ("reprolib.site.index", "reprolib.site.build", "reprolib.site.content")
+FACTS = ("tables", "facts")  # modules of a paper
 COUNT_ENTRIES = ("reprolib.pipeline.describe", "reprolib.pipeline.runs.build", "reprolib.evaluation.cost")
 SYSTEMS_ENTRIES = ("reprolib.pipeline.system_counts", "reprolib.figures.systems_figure", "reprolib.tables.systems_page")
-AUDIT = PACKAGE / "papers" / "audit.md"
 
 
 def experiment_by_id(name: str) -> Experiment:
@@ -124,14 +127,15 @@ def table_plan(profile: Profile, paper_profile: Profile, table: Table) -> dict[s
 
     The data sets that its rows describe are in it by the hash of their reports, None where there is none.
     """
-    folder = PACKAGE / "papers" / table.paper
+    folder = paper_folder(table.paper)
     return _with_fingerprint(
         {
             "table": table.id,
             "profiles": [_plain(profile), _plain(paper_profile)],
             "files": _file_hashes([folder / "reported" / f"table_{table.number}.csv", folder / "card.md"]),
+            "systems": _said_of_systems(table),
             "data": _described(profile, table),
-            "code": code_hashes([*TABLE_ENTRIES, f"reprolib.papers.{table.paper}.tables"]),
+            "code": code_hashes([*TABLE_ENTRIES, *(f"reprolib.papers.{table.paper}.{name}" for name in FACTS)]),
         }
     )
 
@@ -144,13 +148,14 @@ def _described(profile: Profile, table: Table) -> dict[str, str | None]:
 
 def paper_plan(profile: Profile, paper: str) -> dict[str, object]:
     """What a paper's executed notebook depends on besides records, predictions and tables."""
-    folder = PACKAGE / "papers" / paper
+    folder = paper_folder(paper)
     modules = [f"reprolib.papers.{paper}.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
     return _with_fingerprint(
         {
             "paper": paper,
             "profile": _plain(profile),
-            "files": _file_hashes(_audited_files()),  # its notebook shows what the audit found, also across papers
+            # Its notebook shows what the audit found, also beside the numbers of other papers.
+            "files": _file_hashes([*fact_files(paper), *_reported_files()]),
             "code": code_hashes([*PAPER_ENTRIES, *AUDIT_ENTRIES, *modules]),
         }
     )
@@ -170,7 +175,7 @@ def report_plan(profile: Profile, paper_profile: Profile) -> dict[str, object]:
             },
             "papers": {paper: paper_plan(profile, paper)["fingerprint"] for paper in profile.papers},
             "notebooks": {path.stem: _hash(path) for path in notebooks if path.is_file()},
-            "files": _file_hashes([*_audited_files(), *_files_of_systems(), *pages]),
+            "files": _file_hashes([*_all_fact_files(), *pages]),
             "code": code_hashes(REPORT_ENTRIES),
         }
     )
@@ -178,21 +183,22 @@ def report_plan(profile: Profile, paper_profile: Profile) -> dict[str, object]:
 
 def audit_plan() -> dict[str, object]:
     """What the audit of the reported numbers depends on: no run."""
-    return _with_fingerprint({"files": _file_hashes(_audited_files()), "code": code_hashes(AUDIT_ENTRIES)})
+    return _with_fingerprint(
+        {"files": _file_hashes(_all_fact_files()), "code": code_hashes([*AUDIT_ENTRIES, *_fact_modules()])}
+    )
 
 
 def systems_plan(paper_profile: Profile) -> dict[str, object]:
     """What the page of all systems depends on: tables, facts, and what each count of a network does."""
-    tables = [f"reprolib.papers.{paper}.tables" for paper in papers()]
     return _with_fingerprint(
         {
-            "files": _file_hashes([*sorted((PACKAGE / "papers").glob("*/reported/*.csv")), *_files_of_systems()]),
+            "files": _file_hashes(_all_fact_files()),
             "counts": {
                 system.name: count_fingerprint(system.experiment, paper_profile)
                 for system in gather_systems()
                 if system.experiment
             },
-            "code": code_hashes([*SYSTEMS_ENTRIES, *tables]),
+            "code": code_hashes([*SYSTEMS_ENTRIES, *_fact_modules()]),
         }
     )
 
@@ -203,13 +209,24 @@ def count_fingerprint(experiment: Experiment, paper_profile: Profile) -> str:
     return digest({"recipe": recipe(run), "code": code_hashes([*COUNT_ENTRIES, experiment.module])})
 
 
-def _files_of_systems() -> list[Path]:
-    return [PACKAGE / "papers" / f"{name}.csv" for name in ("methods", "references", "systems")]
+def _said_of_systems(table: Table) -> dict[str, list[str]]:
+    """What a table says of the systems of its rows: what is inferred, and why a row is reported only."""
+    names = {cell.method for cell in load_table(table.paper, table.number)}
+    names |= {row.experiment.system for row in table.rows if row.experiment}
+    return {name: [inferred(name), reported_only(name)] for name in sorted(names)}
 
 
-def _audited_files() -> list[Path]:
-    papers = PACKAGE / "papers"
-    return [*sorted(papers.glob("*/reported/*.csv")), *sorted(papers.glob("*/card.md")), papers / "claims.csv", AUDIT]
+def _reported_files() -> list[Path]:
+    return [path for paper in papers() for path in sorted((paper_folder(paper) / "reported").glob("*.csv"))]
+
+
+def _all_fact_files() -> list[Path]:
+    cards = sorted(PACKAGE.glob("models/systems/*/card.toml"))
+    return [*(path for paper in papers() for path in fact_files(paper)), *cards]
+
+
+def _fact_modules() -> list[str]:
+    return [f"reprolib.papers.{paper}.{name}" for paper in papers() for name in FACTS]
 
 
 def data_fingerprint(profile: Profile, dataset: str) -> str:
@@ -255,7 +272,7 @@ def _with_fingerprint(value: dict[str, object]) -> dict[str, object]:
 
 
 def _file_hashes(paths: list[Path]) -> dict[str, str]:
-    return {path.relative_to(PACKAGE).as_posix(): _hash(path) for path in paths}
+    return {shown(path): _hash(path) for path in paths}
 
 
 def _hash(path: Path) -> str:

@@ -16,7 +16,7 @@ from reprolib.site.content import Content
 from reprolib.site.index import INTERVALS, MEANINGS
 from reprolib.site.notebooks import highlighting, notebook_html
 from reprolib.tables.layout import metric_label
-from reprolib.tables.texts import interval_text, number_text, row_ranges
+from reprolib.tables.texts import count_word, interval_text, number_text, row_ranges
 
 HERE = Path(__file__).parent
 
@@ -63,7 +63,7 @@ def _files(content: Content) -> Iterator[tuple[str, str]]:
     yield _page(
         content,
         "index.html",
-        "Claims and runs of five papers",
+        f"Claims and runs of {count_word(len(content.papers))} papers",
         **claims,
         rows_run=sum(line["run"] for line in overview),
         rows_all=sum(line["rows"] for line in overview),
@@ -146,6 +146,7 @@ def _environment() -> Environment:
         "interval_text": interval_text,
         "row_ranges": row_ranges,
         "short_title": pages.short_title,
+        "count_word": count_word,
         "finding_anchor": pages.finding_anchor,
         "as_number": _as_number,
     }

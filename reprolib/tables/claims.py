@@ -1,4 +1,4 @@
-"""What the publications claim in words, joined with the tables' rows: `reprolib/papers/claims.csv`.
+"""What the publications claim in words, joined with the tables' rows: `papers/<key>/claims.csv`.
 
 A claim about a difference of two printed rows, or about one row's number, can be checked with records; it gets the
 verdict of that difference or number, by the same `verdict` as a table's cell. General statements ("improves all
@@ -61,7 +61,7 @@ class Claim:
 
 
 def claims(profile_name: str | None = None, *, paper: str = "", params: str | Path = "params.yaml") -> list[Claim]:
-    """Every claim, of one paper or of all, with a profile's records, in the order of claims.csv.
+    """Every claim, of one paper or of all, with a profile's records, in the order of the papers' claims.csv.
 
     Raises as `tables.render`.
     """

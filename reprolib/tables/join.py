@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reprolib.experiment import Experiment, Row, Table
-from reprolib.models.systems.inferred import inferred
+from reprolib.papers import catalog
+from reprolib.papers.named_systems import inferred, reported_only
 from reprolib.papers.reported import Cell, load_table, unprinted
-from reprolib.papers.reported_only import REPORTED_ONLY
 from reprolib.params import Profile
 from reprolib.tables import described
 from reprolib.tables.comparable import MEASURED_BY_CLOCK
@@ -25,13 +25,6 @@ from reprolib.tables.uncertainty import (
 
 if TYPE_CHECKING:
     from reprolib.tables.draws import Draws
-
-# Which parameters a publication counts; found by comparing published counts with the architectures.
-PARAMETERS_COUNTED = {
-    "iemask_rcnn": "params_frozen_norm_excluded",
-    "seanet": "trainable_params",
-    "insight_any_instance": "params",
-}
 
 
 def join(
@@ -169,8 +162,8 @@ def _values(cell: Cell | None, records: tuple[Mapping, ...]) -> dict[int, float 
     for record in records:
         if cell.metric in record["metrics"]:
             values[record["seed"]] = record["metrics"][cell.metric]
-        elif cell.metric == "params_M" and cell.paper in PARAMETERS_COUNTED:
-            values[record["seed"]] = record["cost"][PARAMETERS_COUNTED[cell.paper]] / 1e6
+        elif cell.metric == "params_M" and (counted := catalog.facts(cell.paper).parameters_counted):
+            values[record["seed"]] = record["cost"][counted] / 1e6
         elif cell.metric == "flops_G" and record["cost"]["flops"] is not None:
             values[record["seed"]] = record["cost"]["flops"] / 1e9
         elif cell.metric in MEASURED_BY_CLOCK and record["speed"]["images_per_second"] > 0:
@@ -201,7 +194,7 @@ def _records_of(experiment: Experiment | None, records: Mapping[str, Mapping]) -
 def _status(row: Row, cells: Sequence[JoinedCell], records: tuple[Mapping, ...]) -> str:
     if row.dataset:
         return "run" if any(joined.reproduced is not None for joined in cells) else "not run"
-    if cells[0].cell.row_kind == "dataset" or cells[0].cell.method in REPORTED_ONLY:
+    if cells[0].cell.row_kind == "dataset" or reported_only(cells[0].cell.method):
         return "reported only"
     if row.experiment is None:
         return "not built yet"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reprolib.experiment import Row, Table
+from reprolib.papers.named_systems import reported_only
 from reprolib.papers.reported import Cell
-from reprolib.papers.reported_only import REPORTED_ONLY
 from reprolib.params import Profile
 from reprolib.tables.comparable import why_not_comparable
 from reprolib.tables.joined import JoinedCell, JoinedRow
@@ -100,8 +100,8 @@ def _case(
     cell = joined.cell
     if cell.row_kind == "dataset":
         return Case(kind="count", reported=cell.value, runnable=False), ("describes a data set",)
-    if cell.method in REPORTED_ONLY:
-        return Case(kind="level", reported=cell.value, runnable=False), (REPORTED_ONLY[cell.method].rstrip("."),)
+    if why := reported_only(cell.method):
+        return Case(kind="level", reported=cell.value, runnable=False), (why.rstrip("."),)
     why = _why_not_run(cell, row, records, joined.values, profile)
     if why is not None:
         return Case(kind="level", reported=cell.value, measured=False), tuple(filter(None, (why,)))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reprolib.experiment import Table
-from reprolib.models.systems.inferred import inferred
 from reprolib.papers import catalog
+from reprolib.papers.named_systems import inferred
 from reprolib.papers.reported import Cell
 from reprolib.params import Profile
 from reprolib.tables.join import JoinedCell, JoinedRow, main_metrics, metrics_of
@@ -67,7 +67,7 @@ def lay_out(table: Table, rows: Sequence[JoinedRow], profile: Profile, recipes: 
     """Lay a joined table out for reading."""
     rows = list(rows)
     notes = _Notes()
-    audit = catalog.audit_notes(table.paper)
+    audit = catalog.facts(table.paper).cell_notes
     main = main_metrics(rows)
     components = component_columns(rows)
     listed = not components and len({printed_components(row, rows) for row in rows} - {()}) > 1

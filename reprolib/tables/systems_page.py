@@ -8,7 +8,7 @@ from pathlib import Path
 from reprolib.files import write_atomic
 from reprolib.papers import catalog
 from reprolib.papers.systems import Place, Reference, System
-from reprolib.tables.texts import NOTHING, number_text, row_ranges
+from reprolib.tables.texts import NOTHING, count_word, number_text, row_ranges
 
 PAGE = Path("results") / "systems.md"
 COUNTED = (
@@ -46,7 +46,8 @@ def overview(systems: Sequence[System]) -> str:
     """How many systems the tables name, and how many of them are built."""
     named = [system for system in systems if system.named]
     quoted = sum(bool(system.reported_only) for system in named)
-    text = f"The five papers' tables name {len(named)} systems: {len(named) - quoted} are built, {quoted} are not."
+    papers = count_word(len(catalog.papers()))
+    text = f"The {papers} papers' tables name {len(named)} systems: {len(named) - quoted} are built, {quoted} are not."
     more = [system.name for system in systems if not system.named]
     return f"{text} Built besides, since a row cites and shows it: {', '.join(more)}." if more else text
 

@@ -8,6 +8,26 @@ from reprolib.tables.joined import JoinedRow
 from reprolib.tables.uncertainty import IMAGES_ONLY, Interval
 
 NOTHING = "–"
+SMALL_NUMBERS = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+
+
+def count_word(count: int) -> str:
+    """A number of things in a sentence: in words up to twelve."""
+    return SMALL_NUMBERS[count] if count < len(SMALL_NUMBERS) else str(count)
 
 
 def number_text(value: float | None, decimals: int, *, signed: bool = False) -> str:

@@ -6,15 +6,17 @@ import pytest
 
 from reprolib.audit import claim_checks
 from reprolib.audit.run import CLAIM_CHECKS
+from reprolib.papers import catalog
 from reprolib.papers.claims import COLUMNS, ClaimsError, Place, load_claims, parse_claims
 
 HEADER = ",".join(COLUMNS)
-GOOD = "p,P-1,numeric,a gain,1,segm/AP,T1 row 2: Ours,second best = T1 row 1: Theirs,1.0,1.0,yes,"
+GOOD = "P-1,numeric,a gain,1,segm/AP,T1 row 2: Ours,second best = T1 row 1: Theirs,1.0,1.0,yes,"
 
 
 def test_all_are_read():
     claims = load_claims()
-    assert len(claims) == 445 and len({claim.id for claim in claims}) == 445
+    assert {claim.paper for claim in claims} <= set(catalog.papers())
+    assert len({claim.id for claim in claims}) == len(claims)
     by_id = {claim.id: claim for claim in claims}
     assert by_id["MAI-029"].minuend == Place(rank="", table=1, row=19)
     assert by_id["MAI-029"].subtrahend == Place(rank="second best", table=1, row=11)
@@ -24,8 +26,8 @@ def test_all_are_read():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n", "c.csv, line 1: the columns must be paper,"),
-        (f"{HEADER}\n{GOOD}x,y\n", "line 2: 13 fields instead of 12"),
+        ("a,b\n", "c.csv, line 1: the columns must be claim_id,"),
+        (f"{HEADER}\n{GOOD}x,y\n", "line 2: 12 fields instead of 11"),
         (f"{HEADER}\n{GOOD.replace('numeric', 'guess')}\n", "line 2: claim_type must be one of"),
         (f"{HEADER}\n{GOOD.replace(',yes,', ',maybe,')}\n", "line 2: consistent must be one of"),
         (f"{HEADER}\n{GOOD}\n{GOOD}\n", "claim_id must be unique, P-1 is not"),
@@ -33,7 +35,7 @@ def test_all_are_read():
 )
 def test_a_bad_line_is_named(text, message):
     with pytest.raises(ClaimsError, match=r"c\.csv") as error:
-        parse_claims(text, name="c.csv")
+        parse_claims(text, paper="p", name="c.csv")
     assert message in str(error.value)
 
 
@@ -52,7 +54,6 @@ def test_those_judged_inconsistent_are_found_and_no_other(checked, claims):
     names = ("claimed_numbers", "claimed_order")
     found = {finding.key for name in names for finding in checked[name].findings}
     assert found == {claim.id for claim in claims.values() if claim.judged == "no"}
-    assert len(found) == 54
 
 
 def test_the_differences_written_down_by_hand_are_those_of_the_tables(tables, claims):
@@ -64,7 +65,7 @@ def test_the_differences_written_down_by_hand_are_those_of_the_tables(tables, cl
         gap = row.value(claim.metric) - other.value(claim.metric)
         assert gap == pytest.approx(float(claim.table_delta), abs=0.006), claim.id
         compared += 1
-    assert compared >= 390
+    assert compared > 0.8 * len(claims)
 
 
 def test_rounding_of_all_three_numbers_is_allowed_for(changed, claims):

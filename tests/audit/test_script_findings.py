@@ -1,4 +1,4 @@
-"""Every item of papers/audit.md that a script found is found by the checks, with the cells that it names."""
+"""Every item of the papers' audit.md that a script found is found by the checks, with the cells that it names."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ EXPECTED = {
     ],
     (LOC, 8): [],  # what holds: see below
 }
-# The same system under two papers; the table of audit.md's last section but one.
+# The same system under two papers; the sections "Beside other papers" of the papers' audit.md.
 ACROSS = [
     (f"{IAI}-8 {row} bbox/AP {theirs}", f"{MAI}-1 {other} bbox/AP {ours}")
     for row, theirs, other, ours in (

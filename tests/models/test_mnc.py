@@ -9,7 +9,7 @@ from torch import nn
 
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.input_transform import InputSize
-from reprolib.models.systems.inferred import inferred
+from reprolib.models.systems.cards import inferred
 from reprolib.models.systems.mnc import model as mnc
 from reprolib.models.systems.mnc.mnc_heads import Found, network_cascade_heads
 from reprolib.models.two_stage.samples import Samples
@@ -33,7 +33,7 @@ def test_parameter_counts(backbone, num_classes, total) -> None:
 
 
 def test_it_is_labelled_as_modernised() -> None:
-    assert "modernised" in inferred(mnc.NAME).lower()
+    assert "modernised" in inferred(mnc.__name__).lower()
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ import pytest
 from reprolib.data.cards import CARDS
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.experiment import Experiment
-from reprolib.papers.catalog import all_experiments, all_tables
+from reprolib.papers.catalog import all_experiments, all_tables, facts
 from reprolib.papers.reported import load_table
 from reprolib.params import Run, load_profile, resolve
 from reprolib.pipeline.runs.build import build_model
-from reprolib.tables.join import PARAMETERS_COUNTED
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 PROFILES = {name: load_profile(name, path=PARAMS) for name in ("demo", "reference", "paper")}
@@ -119,7 +118,7 @@ def test_parameters_are_as_published_or_differ_as_explained(table, row):
         cell for cell in load_table(table.paper, table.number) if (cell.row, cell.metric) == (row, "params_M")
     )
     model = model_of(resolve(PROFILES["paper"], table.rows[row - 1].experiment, 0))
-    ours = count_parameters(model)[PARAMETERS_COUNTED[table.paper]]
+    ours = count_parameters(model)[facts(table.paper).parameters_counted]
     assert ours == count.ours
     agrees = abs(ours / 1e6 - printed.value) <= printed.rounding
     assert agrees == (not count.why), f"{ours / 1e6:.2f} M here, {printed.printed} M printed: {count.why or 'why?'}"

@@ -39,7 +39,7 @@ def _records(record, values, *, profile="paper", metric="segm/AP"):
 
 def test_every_line_of_the_file_gets_a_verdict(joined):
     found = joined([], profile="demo")
-    assert len(found) == len(load_claims()) == 445
+    assert len(found) == len(load_claims())
     assert {claim.verdict for claim in found.values()} == {"not run", "reported only"}
     assert {claim.paper for claim in found.values()} == set(catalog.papers())
     assert all(claim.reproduced is None and claim.interval is None for claim in found.values())

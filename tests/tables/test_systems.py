@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import csv
 import json
 import re
 from pathlib import Path
@@ -11,12 +10,9 @@ from pathlib import Path
 import pytest
 
 from reprolib.figures.systems_figure import costs_by_family
-from reprolib.models.systems.inferred import INFERRED
-from reprolib.papers import catalog
-from reprolib.papers import systems as gathering
+from reprolib.papers import catalog, named_systems
 from reprolib.papers.reported import load_table
-from reprolib.papers.reported_only import REPORTED_ONLY
-from reprolib.papers.systems import COUNTS, gather_systems, read_counts, read_methods, read_references
+from reprolib.papers.systems import COUNTS, gather_systems, read_counts
 from reprolib.pipeline import system_counts as counting
 from reprolib.pipeline.system_counts import count_systems
 from reprolib.tables.systems_page import PAGE, families, page
@@ -30,18 +26,19 @@ def systems():
     return {system.name: system for system in gather_systems(ROOT)}
 
 
-def lines(name: str) -> list[dict[str, str]]:
-    with (ROOT / "reprolib" / "papers" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def test_every_method_of_every_row_is_there_and_no_other(systems):
     printed = {cell.method for table in catalog.all_tables().values() for cell in load_table(table.paper, table.number)}
-    named = {line["system"] for line in lines("systems")}
-    assert named == set(systems)
-    assert {name for name in systems if systems[name].named} == printed - {""} == set(read_methods())
-    assert set(systems) - printed == {"Mask2Former"}
-    assert len(lines("systems")) == len(named) == 43
+    assert set(named_systems.cards()) == set(systems)
+    assert {name for name in systems if systems[name].named} == printed - {""}
+    assert set(systems) - printed <= set(named_systems.built_cards())
+
+
+@pytest.mark.parametrize("paper", catalog.papers())
+def test_a_papers_systems_are_those_of_its_rows(paper):
+    cells = [cell for table in catalog.tables_of(paper) for cell in load_table(paper, table.number)]
+    assert set(named_systems.systems_of(paper)) == {cell.method for cell in cells} - {""}
+    own = {cell.method for cell in cells if cell.is_ours}
+    assert {name for name, system in named_systems.systems_of(paper).items() if system.built_on} == own
 
 
 def test_every_module_of_a_system_is_one_that_some_row_runs(systems):
@@ -68,7 +65,6 @@ def test_a_row_stands_with_the_system_that_it_prints(systems):
 
 
 def test_what_nothing_runs_has_a_reason_and_all_else_is_counted(systems):
-    assert set(REPORTED_ONLY) <= set(systems) and set(INFERRED) <= set(systems)
     for system in systems.values():
         assert bool(system.reported_only) == (system.experiment is None) != bool(system.count), system.name
 
@@ -84,15 +80,13 @@ def test_publications_agree_with_the_modules(systems):
         assert venue in first and year in first, (name, systems[name].publication, first)
 
 
-def test_every_reference_has_a_licence_and_is_used(systems):
-    known = read_references()
-    assert {each.repository for system in systems.values() for each in system.references} == set(known)
-    assert all(each.licence and re.fullmatch(r"[\w.-]+/[\w.-]+", name) for name, each in known.items())
-    without = {name for name in systems if not systems[name].references and not systems[name].reported_only}
-    assert without == {
-        *("C-SE Mask R-CNN", "EMIN", "FL-CSE-RoIE", "SA R-CNN", "MAI-SE-Net", "SOLOv2-LocationAttention"),
-        *(f"Insight ({host})" for host in ("Mask R-CNN", "Cascade Mask R-CNN", "SCNet")),
-    }
+def test_every_reference_has_one_licence_and_what_is_built_without_is_known(systems):
+    """A system that is built without public code is a paper's own, or its design is inferred."""
+    references = {each for system in systems.values() for each in system.references}
+    assert len({each.repository for each in references}) == len(references), "one licence and note for each repository"
+    own = {line.system for p in catalog.papers() for line in named_systems.systems_of(p).values() if line.built_on}
+    for name, system in systems.items():
+        assert system.references or system.reported_only or system.inferred or name in own
 
 
 @pytest.mark.parametrize(
@@ -122,9 +116,13 @@ def test_yolact_is_counted_on_its_square_of_550_px(systems):
 def test_the_committed_page_is_that_of_the_facts_and_counts(systems):
     text = page(list(systems.values()))
     assert (ROOT / PAGE).read_text(encoding="utf-8") == text, "notebooks/systems.ipynb writes it"
-    assert "name 42 systems: 36 are built, 6 are not" in text and "None" not in text
+    named = [system for system in systems.values() if system.named]
+    quoted = [system for system in named if system.reported_only]
+    built = len(named) - len(quoted)
+    assert f"name {len(named)} systems: {built} are built, {len(quoted)} are not" in text and "None" not in text
     assert all(f"**{name}**" in text for name in systems)
-    assert all(text.count(why) == 1 for why in [*REPORTED_ONLY.values(), *INFERRED.values()])
+    reasons = [why for system in systems.values() for why in (system.reported_only, system.inferred) if why]
+    assert all(text.count(why) == 1 for why in reasons)
     assert all(line.count("|") == 8 for line in text.splitlines() if line.startswith("| **"))
 
 
@@ -179,19 +177,15 @@ def test_without_counts_all_else_stands(tmp_path, systems):
 
 
 def test_a_system_without_a_line_is_named(monkeypatch):
-    facts = dict(gathering._by_name("systems.csv", "system"))
-    del facts["SOTR"]
-    other = gathering._by_name
-    monkeypatch.setattr(gathering, "_by_name", lambda file, by: facts if file == "systems.csv" else other(file, by))
-    with pytest.raises(ValueError, match=r"systems\.csv has no line for SOTR: add publication and code"):
+    cards = named_systems.cards()
+    del cards["SOTR"]
+    monkeypatch.setattr(named_systems, "cards", lambda: cards)
+    with pytest.raises(ValueError, match=r"systems\.csv: SOTR has no publication and family; add them to its line"):
         gather_systems(ROOT)
 
 
 def test_the_figure_has_every_counted_system(systems):
     assert costs_by_family(list(systems.values())).png[:4] == b"\x89PNG"
-    assert families([s for s in systems.values() if s.count]) == [
-        "two-stage",
-        "cascade",
-        *("one-stage", "query"),
-        "weakly supervised",
-    ]
+    counted = [system.family for system in systems.values() if system.count]
+    order = families([system for system in systems.values() if system.count])
+    assert set(order) == set(counted) and order == sorted(order, key=lambda family: (-counted.count(family), family))

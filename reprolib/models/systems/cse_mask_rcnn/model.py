@@ -29,7 +29,7 @@ def build(
 ) -> TwoStage:
     """Mask R-CNN whose boxes are read with context, each from its own level.
 
-    No more than the title could be read: the design is assumed after FL-CSE-RoIE's abstract (`systems.inferred`).
+    No more than the title could be read: the design is assumed after FL-CSE-RoIE's abstract (`card.toml`).
 
     context_scales, se_ratio: see `ContextRoIExtractor`. cse_in: `box+mask` or `mask`, the branches that read so.
     Raises ValueError for other values of the switches.

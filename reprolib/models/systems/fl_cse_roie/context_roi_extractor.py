@@ -1,6 +1,6 @@
 """Context squeeze-and-excitation RoI extractors of FL-CSE-RoIE and C-SE Mask R-CNN (Zhang and Zhang, 2022).
 
-Their publications could not be read; what is assumed is said in `systems.inferred`. Specification:
+Their publications could not be read; what is assumed is said in `card.toml`. Specification:
 systems_two_stage.md, sections 13 and 14.
 """
 

@@ -31,7 +31,7 @@ def build(
     """HTC without semantic branch whose boxes are read with context from all levels.
 
     Its mask heads enlarge by CARAFE, and hand on features that attended to themselves. Only the abstract could be
-    read: the design is assumed (`systems.inferred`).
+    read: the design is assumed (`card.toml`).
 
     context_scales: of the boxes that are read beside each other, about the centre of each. level_fuse: `sum`,
     `concat_1x1` or `own`, see `context_extractor`. se_ratio: of the squeezed vector. The stages share one extractor

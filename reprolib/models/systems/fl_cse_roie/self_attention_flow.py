@@ -1,6 +1,6 @@
 """What passes between mask heads in FL-CSE-RoIE and in one reading of EMIN: features that attended to themselves.
 
-Zhang and Zhang, 2022; both publications could not be read, see `systems.inferred`.
+Zhang and Zhang, 2022; both publications could not be read, see `card.toml`.
 """
 
 from __future__ import annotations

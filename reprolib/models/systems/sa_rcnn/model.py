@@ -32,7 +32,7 @@ def build(
 ) -> TwoStage:
     """The detector for `num_classes` foreground classes: Mask R-CNN with attention at three places.
 
-    Most of its design is assumed (`systems.inferred`).
+    Most of its design is assumed (`card.toml`).
 
     sa_parts: `gam` (global context blocks in the backbone: the literal ResNet-50-GCB-FPN), `gam+sam` (and the
     balanced pyramid), `gam+sam+aam` (and the location attention of the RPN, the default).
