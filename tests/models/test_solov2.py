@@ -304,7 +304,7 @@ def test_parts_can_be_replaced():
     head = solov2_head(
         num_classes=2,
         scale=scale,
-        input_size=InputSize(test_size=64),
+        test_size=64,
         mask_feature=torch.nn.Conv2d(32, 32, 1),
         assign=nothing,
         criterion=lambda logits, labels, masks, wanted: {"loss_all": logits.sum() * 0 + len(masks) + labels.sum()},
