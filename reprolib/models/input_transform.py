@@ -1,4 +1,4 @@
-"""Images of any size in, one padded batch out; ground-truth boxes follow, masks stay as they are."""
+"""Images of any size become one padded batch; ground-truth boxes are scaled with them, masks are not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class InputSize:
             raise ValueError(f"schedule: min_sizes, max_size and test_size must be positive, not {self}")
 
     def at_most(self, *, short_side: int, long_side: int | None = None) -> InputSize:
-        """The same for a system whose input has at most these sides; smaller ones stay."""
+        """The same, with sides that are no longer than these; shorter ones are kept."""
         return InputSize(
             min_sizes=tuple(sorted({min(side, short_side) for side in self.min_sizes})),
             max_size=min(self.max_size, long_side or self.max_size),
@@ -44,7 +44,7 @@ class Batch:
 
     tensors: Tensor
     image_sizes: list[tuple[int, int]]  # inside the padded batch
-    original_sizes: list[tuple[int, int]]  # as the images were given
+    original_sizes: list[tuple[int, int]]  # of the input images
 
     def to_original(self, index: int) -> tuple[float, float]:
         """Factors (x, y) from this batch's pixels to those of the original image."""
@@ -82,13 +82,13 @@ class InputTransform(nn.Module):
 
     def forward(self, images: list[Tensor], targets: list[dict] | None = None) -> tuple[Batch, list[dict] | None]:
         """images: [3,H,W] in 0..1, else TypeError or ValueError. Returned targets: `boxes` in batch pixels,
-        `masks` (and `semantic` maps, where given) of the original size and `to_original`, the factors (x, y) from
-        one to the other.
+        `masks` (and `semantic` maps, if there are any) of the original size, and `to_original`, the factors (x, y) from
+        batch pixels to original ones.
         """
         resized = [self._prepare(image) for image in images]
         padded = self._pad(resized)
         batch = Batch(
-            # Not in training: convolutions and group norm then take up to 1.8x as long on their way back.
+            # Not in training: there the backward pass of convolutions and group norm takes up to 1.8 times as long.
             tensors=padded if self.training else conv_layout(padded),
             image_sizes=[tuple(image.shape[-2:]) for image in resized],
             original_sizes=[tuple(image.shape[-2:]) for image in images],
@@ -109,7 +109,7 @@ class InputTransform(nn.Module):
         return image.flip(0) if self.bgr else image
 
     def test_input(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width, padded, at which the network sees such an image in inference."""
+        """Padded height and width of the network's input for such an image in inference."""
         return self._padded(self._resized((height, width), self.test_size))
 
     def _resized(self, size: Sequence[int], short: int) -> tuple[int, int]:
@@ -159,7 +159,7 @@ def input_transform(input_size: InputSize, *, dialect: str, keep_ratio: bool = T
 
 
 def conv_layout(maps: Tensor) -> Tensor:
-    """[B,C,H,W] unchanged, laid out as inference on its device likes it: a fifth faster on a CPU."""
+    """[B,C,H,W] unchanged, in the memory layout that is fastest for inference: on a CPU by a fifth."""
     return maps.contiguous(memory_format=torch.channels_last) if maps.device.type == "cpu" else maps
 
 

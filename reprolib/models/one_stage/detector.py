@@ -17,30 +17,30 @@ from reprolib.params import Scale
 
 
 class OneStageHead(Protocol):
-    """What a head is asked for. `predictions` are its own: what the learned layers give for a whole batch."""
+    """The interface of a head. `predictions` are the outputs of its learned layers for a whole batch, of any type."""
 
     def __call__(self, features: list[Tensor]) -> Any:
-        """The pyramid's maps, each [B,C,h,w] -> predictions. All learned layers run in here.
+        """The pyramid's maps, each [B,C,h,w] -> predictions. All learned layers run here.
 
-        The head of a detector that is `sized` takes the images' sizes besides.
+        In a detector that is `sized` the head also takes the sizes of the images.
         """
 
     def losses(self, predictions: Any, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
-        """Scalar losses by name; targets as `InputTransform` gives them."""
+        """Scalar losses by name; targets as `InputTransform` returns them."""
 
     def detections(self, predictions: Any, batch: Batch) -> list[dict[str, Tensor]]:
-        """Per image what the detector contract asks for, at the size of the image given: the post-processing."""
+        """Post-processing: per image the detections of the detector contract, at the size of the input image."""
 
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
-        """Every learned layer once, and the masks of so many detections."""
+        """Run every learned layer once, and compute the masks of this number of detections."""
 
 
 class OneStage(nn.Module):
-    """The detector contract over parts handed in.
+    """The detector contract, made of the parts that are passed in.
 
     Training: (images [3,H,W] in 0..1, targets) -> losses by name.
-    Inference: images -> per image boxes [N,4] xyxy px of the image given, labels [N] in 1..K, scores [N] best first,
-    and masks bool [N,H,W].
+    Inference: images -> per image boxes [N,4] xyxy in pixels of the input image, labels [N] in 1..K, scores [N] best
+    first, and masks bool [N,H,W].
 
     sized: the head is called with the images' (height, width) in the batch too, which padding makes larger.
     """
@@ -73,18 +73,18 @@ class OneStage(nn.Module):
             return self.neck(maps)
 
     def static_parts(self) -> tuple[nn.Module, ...]:
-        """Modules each of which reads what the one before gives, the first a batch's tensors: all learned layers.
+        """All learned modules, in order: each takes the output of the one before, the first a batch's tensors.
 
-        Their shapes depend on the batch's alone.
+        The shapes in them depend only on the shape of the batch.
         """
         return self.backbone, self.neck, self.head
 
     @torch.no_grad()
     def dry_run(self, height: int, width: int, *, proposals: int = 0, detections: int) -> None:
-        """Run every learned part once on one [3,height,width] input, on the parameters' device.
+        """Run every learned part once on an input [3,height,width], on the parameters' device.
 
-        Works on the meta device; what is between the parts (NMS, resizing of masks) is left out. There are no
-        proposals: their number changes nothing.
+        Works on the meta device; operations between the parts (NMS, resizing of masks) are left out. `proposals` has no
+        effect, since one-stage detectors have none.
         """
         image = torch.zeros((1, 3, height, width), device=next(self.parameters()).device)
         sizes = [(height, width)]
@@ -104,10 +104,10 @@ def one_stage(
     dialect: str = "mm",
     sized: bool = False,
 ) -> OneStage:
-    """A detector of this head, with a FPN (P2..P6) unless another neck is given.
+    """A detector with this head; by default with an FPN (P2..P6).
 
-    backbone: timm's name, or one that is built. neck: module [C2..C5] -> the maps that the head reads, or a function
-    that makes one from the widths of C2..C5. transform: see `InputTransform`. sized: see `OneStage`.
+    backbone: timm's name, or a built module. neck: module [C2..C5] -> the maps that the head reads, or a function that
+    makes one from the widths of C2..C5. transform: see `InputTransform`. sized: see `OneStage`.
     """
     if not isinstance(backbone, Backbone):
         backbone = build_backbone(backbone, scale=scale, dialect=dialect)

@@ -20,12 +20,12 @@ from reprolib.params import Scale
 
 
 class TwoStage(nn.Module):
-    """The detector contract over parts handed in.
+    """The detector contract, made of the parts that are passed in.
 
     Training: (images [3,H,W] in 0..1, targets) -> losses by name.
-    Inference: images -> per image boxes [N,4] xyxy px of the image given, labels [N] in 1..K, scores [N] and
+    Inference: images -> per image boxes [N,4] xyxy in pixels of the input image, labels [N] in 1..K, scores [N] and
     masks bool [N,H,W].
-    Prompted: `encode` an image, then `segment` boxes in it that a person gives, as often as wanted.
+    Prompted: `encode` an image once, then `segment` boxes that a user draws in it, any number of times.
     """
 
     def __init__(
@@ -50,53 +50,56 @@ class TwoStage(nn.Module):
         with part(INPUT):
             batch, targets = self.transform(images, targets if self.training else None)
         features = self.pyramid(batch)
-        with part(HEAD):  # but for what selects and pastes, which says so itself
+        with part(HEAD):  # NMS and pasting inside of it are counted as post-processing
             proposals, losses = self.rpn(batch, features, targets)
             if targets is not None:
                 return losses | self.roi_heads(features, proposals, batch.image_sizes, targets)
             encoded = self._prepared(batch, features)
-            found = self.roi_heads.box_inference(features, encoded.context, proposals, batch.image_sizes)
-            scaled = [scale_boxes(one["boxes"], *batch.to_original(index)) for index, one in enumerate(found)]
-            return self._with_masks(encoded, [one | {"boxes": boxes} for one, boxes in zip(found, scaled, strict=True)])
+            in_batch = self.roi_heads.box_inference(features, encoded.context, proposals, batch.image_sizes)
+            detections = [
+                image_detections | {"boxes": scale_boxes(image_detections["boxes"], *batch.to_original(index))}
+                for index, image_detections in enumerate(in_batch)
+            ]
+            return self._with_masks(encoded, detections)
 
     def pyramid(self, batch: Batch) -> list[Tensor]:
-        """The maps P2.. that proposals and RoI heads read; a subclass may let them carry more of the images."""
+        """The maps P2.. that proposals and RoI heads read; a subclass may add features of the images to them."""
         with part(BACKBONE):
             maps = self.backbone(batch.tensors)
         with part(NECK):
             return self.neck(maps)
 
     def static_parts(self) -> tuple[nn.Module, ...]:
-        """Modules each of which reads what the one before gives, the first a batch's tensors.
+        """The learned modules before the RoI heads, in order: each takes the output of the one before.
 
-        Their shapes depend on the batch's alone: all learned layers but the RoI heads'.
+        The first takes a batch's tensors. The shapes in them depend only on the shape of the batch.
         """
         return self.backbone, self.neck, self.rpn.head
 
     @torch.no_grad()
     def encode(self, image: Tensor) -> Encoded:
-        """image [3,H,W] in 0..1 -> what `segment` needs of it. As in evaluation mode; the model's mode stays."""
+        """image [3,H,W] in 0..1 -> what `segment` needs of it, in evaluation mode; the model's mode is restored."""
         with evaluating(self):
             batch, _ = self.transform([image.to(self._device())])
             return self._prepared(batch, self.pyramid(batch))
 
     @torch.no_grad()
     def segment(self, image: Tensor | Encoded, boxes: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """Masks of the instances in given boxes.
+        """Masks of the instances in these boxes.
 
-        image: [3,H,W] in 0..1, or what `encode` made of it. boxes: [N,4] xyxy px of the image given. labels: [N] in
-        1..K; without them the box heads classify every box (in a cascade all stages, each on the box given).
-        Returns boxes [N,4] as given, labels [N], scores [N] of these labels and masks bool [N,H,W]; `mask_scores` too
-        from systems that score masks. Boxes are not refined, none is left out. Given a detection's box and label, the
-        mask is the detection's.
-        Raises ValueError for boxes or labels that cannot be, see `check_boxes` and `label_boxes`.
+        image: [3,H,W] in 0..1, or the output of `encode`. boxes: [N,4] xyxy in pixels of the input image. labels: [N]
+        in 1..K; without them the box heads classify every box (in a cascade all stages classify the same box).
+        Returns the same boxes [N,4], labels [N], scores [N] of these labels and masks bool [N,H,W], and `mask_scores`
+        in systems that score masks. Boxes are neither refined nor dropped. For the box and the label of a detection the
+        mask equals that of the detection.
+        Raises ValueError for invalid boxes or labels, see `check_boxes` and `label_boxes`.
         """
         size = image.size if isinstance(image, Encoded) else tuple(image.shape[-2:])
         boxes = check_boxes(boxes, size, device=self._device())
         encoded = image if isinstance(image, Encoded) else self.encode(image)
         with evaluating(self):
-            inside = self._to_batch(encoded, 0, boxes)
-            scores = self.roi_heads.class_scores(encoded.features, encoded.context, [inside])
+            batch_boxes = self._to_batch(encoded, 0, boxes)
+            scores = self.roi_heads.class_scores(encoded.features, encoded.context, [batch_boxes])
             labels, scores = label_boxes(scores, labels)
             return self._with_masks(encoded, [{"boxes": boxes, "labels": labels, "scores": scores}])[0]
 
@@ -104,17 +107,22 @@ class TwoStage(nn.Module):
         context, _ = self.roi_heads.prepare(features, batch.image_sizes, None)
         return Encoded(batch=batch, features=features, context=context)
 
-    def _with_masks(self, encoded: Encoded, found: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-        """Boxes [N,4] px of the images given -> the same with masks bool [N,H,W].
+    def _with_masks(self, encoded: Encoded, detections: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+        """Detections with boxes [N,4] in pixels of the input images -> the same with masks bool [N,H,W].
 
-        A detected box is mapped back from there as a given one is: the two differ in nothing, not in rounding either.
+        Detected boxes and those of a user are mapped to the batch in the same way, so that equal boxes give equal
+        masks, without a difference by rounding.
         """
-        inside = [one | {"boxes": self._to_batch(encoded, index, one["boxes"])} for index, one in enumerate(found)]
-        masked = self.roi_heads.mask_inference(encoded.features, encoded.context, inside)
+        in_batch = [
+            image_detections | {"boxes": self._to_batch(encoded, index, image_detections["boxes"])}
+            for index, image_detections in enumerate(detections)
+        ]
+        masked = self.roi_heads.mask_inference(encoded.features, encoded.context, in_batch)
         results = []
-        for one, given, size in zip(masked, found, encoded.batch.original_sizes, strict=True):
-            masks = paste_masks(one["masks"], given["boxes"], size, exact=self.exact_paste)
-            results.append(one | {"boxes": given["boxes"], "masks": masks})
+        for result, image_detections, size in zip(masked, detections, encoded.batch.original_sizes, strict=True):
+            boxes = image_detections["boxes"]
+            masks = paste_masks(result["masks"], boxes, size, exact=self.exact_paste)
+            results.append(result | {"boxes": boxes, "masks": masks})
         return results
 
     @staticmethod
@@ -127,9 +135,9 @@ class TwoStage(nn.Module):
 
     @torch.no_grad()
     def dry_run(self, height: int, width: int, *, proposals: int, detections: int) -> None:
-        """Run every learned part once on one [3,height,width] input, on the parameters' device.
+        """Run every learned part once on an input [3,height,width], on the parameters' device.
 
-        Works on the meta device; what is between the parts (NMS, RoIAlign, pasting) is left out.
+        Works on the meta device; operations between the parts (NMS, RoIAlign, pasting) are left out.
         """
         image = torch.zeros((1, 3, height, width), device=self._device())
         sizes = [(height, width)]
@@ -152,10 +160,10 @@ def two_stage(
     stride_in_1x1: bool = False,
     kind: type[TwoStage] = TwoStage,
 ) -> TwoStage:
-    """A detector of these RoI heads, with a FPN and its region proposals unless others are given.
+    """A detector with these RoI heads; by default with an FPN and its region proposals.
 
-    backbone: timm's name, or one that is built. neck: module [C2..C5] -> pyramid, or a function that makes one
-    from the widths of C2..C5. roi_heads, rpn, transform: see `RoIHeads`, `RegionProposals`, `InputTransform`.
+    backbone: timm's name, or a built module. neck: module [C2..C5] -> pyramid, or a function that makes one from the
+    widths of C2..C5. roi_heads, rpn, transform: see `RoIHeads`, `RegionProposals`, `InputTransform`.
     """
     if not isinstance(backbone, Backbone):
         backbone = build_backbone(backbone, scale=scale, dialect=dialect, stride_in_1x1=stride_in_1x1)

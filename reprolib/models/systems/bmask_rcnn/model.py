@@ -21,10 +21,12 @@ def build(
     mask_on_pred_boxes: bool = True,
     stride_in_1x1: bool = False,
 ) -> TwoStage:
-    """Mask R-CNN with a boundary beside every mask.
+    """Mask R-CNN that also predicts the boundary of every mask.
 
-    mask_on_pred_boxes: masks and boundaries train on the predicted boxes of the positives, as published, not on the
-    proposals. The published cascade is not built.
+    The published cascade is not implemented.
+
+    mask_on_pred_boxes: masks and boundaries are trained on the predicted boxes of the positives, as published, instead
+    of the proposals.
     """
     heads = mask_rcnn_heads(
         num_classes=num_classes,

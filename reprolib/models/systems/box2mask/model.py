@@ -1,4 +1,4 @@
-"""Box2Mask-C (Li et al., 2022): SOLOv2 whose masks are learnt from boxes, by level sets."""
+"""Box2Mask-C (Li et al., 2022): SOLOv2 whose masks are learned from boxes, by level sets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from reprolib.models.systems.solov2.unified_mask_feature import UnifiedMaskFeatu
 from reprolib.params import Scale
 
 NAME = "Box2Mask-C"
-STD = 0.01
-LEVEL_SET = 5  # channels of the map whose level sets masks shall be
+STD = 0.01  # of initial weights
+LEVEL_SET = 5  # channels of the feature map that the level set energy is computed on
 
 
 def build(
@@ -30,14 +30,15 @@ def build(
     consistency_rounds: int = ROUNDS,
     mask_threshold: float = 0.55,
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for unknown values of its switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for other values of the switches.
 
     Masks of the training data are not used. The C variant's code is not public: this is BoxLevelSet's network and
     assignment with the local consistency of Box2Mask-T, whose code is.
 
-    trees: `mst`, the level sets of maps filtered along minimum spanning trees are learnt too, or `off`. mask_norm: of
-    the mask feature's convolutions, `none` as in the published code, or `group`. consistency_rounds: of averaging over
-    alike pixels; until April 2023 the published code's ten each began from the mask itself, which is 1.
+    trees: `mst` adds a level set loss on maps that are filtered along minimum spanning trees; `off` leaves it out.
+    mask_norm: of the mask feature's convolutions, `none` as in the published code, or `group`.
+    consistency_rounds: how often masks are averaged over similar pixels. Until April 2023 each of the ten rounds of the
+    published code started from the mask itself, which equals a single round.
     mask_threshold: of probabilities; BoxLevelSet's is 0.55 on COCO, 0.45 on iSAID.
     """
     check_choice("trees", trees, ("mst", "off"))
@@ -59,12 +60,7 @@ def build(
         mask_threshold=mask_threshold,
         smaller=scale.anchor_sizes[0] / ANCHOR,
     )
-    return one_stage(
-        head,
-        backbone=backbone,
-        scale=scale,
-        input_size=input_size,
-    )
+    return one_stage(head, backbone=backbone, scale=scale, input_size=input_size)
 
 
 def _conv_relu(in_channels: int, out_channels: int, *, kernel_size: int) -> nn.Sequential:

@@ -23,8 +23,8 @@ def build(
 ) -> TwoStage:
     """The detector for `num_classes` foreground classes.
 
-    cascade_dialect: which of two systems of this name, `mm` (new samples in every stage, three mask branches) or
-    `d2` (the first sampling relabelled, one mask branch); by default the dialect's.
+    cascade_dialect: which of two systems of this name, `mm` (every stage draws samples anew, three mask branches) or
+    `d2` (later stages relabel the samples of the first, one mask branch); by default that of the dialect.
     background_channels: masks have an unused channel for the background (SEANet's counting).
     Raises ValueError for another cascade_dialect.
     """

@@ -16,8 +16,8 @@ from reprolib.models.two_stage.mask_branch import MaskBranch
 from reprolib.params import Scale
 
 NAME = "CenterMask"
-THRESHOLD, NMS = 0.03, 0.6  # of a class's score; IoU
-RESOLUTION, SAMPLING = 14, 2  # of RoI features
+SCORE_THRESHOLD, NMS_THRESHOLD = 0.03, 0.6
+RESOLUTION, SAMPLING = 14, 2  # RoI features: cells per side, samples per cell and axis
 LEVELS = ("area_ratio", "fpn224")
 
 
@@ -31,11 +31,11 @@ def build(
     roi_map: str = "area_ratio",
     roi_aligned: bool = False,
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for unknown values of its switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for other values of the switches.
 
-    centermask_maskiou: a head predicts each mask's IoU, which its score is multiplied with. roi_map: which level a
-    box is read from, by its share of the image (`area_ratio`) or by the rule of FPN (`fpn224`). roi_aligned: RoIAlign
-    with the half-pixel shift.
+    centermask_maskiou: a head predicts the IoU of each mask, and the score is multiplied with it. roi_map: how the
+    pyramid level of a box is chosen, by the box's share of the image (`area_ratio`) or by FPN's rule (`fpn224`).
+    roi_aligned: RoIAlign with the half-pixel shift.
     """
     check_choice("roi_map", roi_map, LEVELS)
     channels = scale.channels
@@ -51,14 +51,12 @@ def build(
     else:
         mask_branch = MaskBranch(**parts)
     rule = DetectionRule(
-        score_threshold=scale.score_threshold or THRESHOLD, detections=scale.detections, nms_threshold=NMS
+        score_threshold=scale.score_threshold or SCORE_THRESHOLD,
+        detections=scale.detections,
+        nms_threshold=NMS_THRESHOLD,
     )
     head = CenterMaskHead(
-        channels,
-        num_classes=num_classes,
-        per_level=scale.rpn_pre_nms[1],
-        rule=rule,
-        mask_branch=mask_branch,
+        channels, num_classes=num_classes, per_level=scale.rpn_pre_nms[1], rule=rule, mask_branch=mask_branch
     )
     return one_stage(
         head,

@@ -29,17 +29,18 @@ def build(
 ) -> TwoStage:
     """Mask R-CNN whose boxes are read with context, each from its own level.
 
-    No more than the title could be read: the design is assumed after FL-CSE-RoIE's abstract (`card.toml`).
+    Only the title could be read: the design is assumed after FL-CSE-RoIE's abstract (`card.toml`).
 
-    context_scales, se_ratio: see `ContextRoIExtractor`. cse_in: `box+mask` or `mask`, the branches that read so.
+    context_scales, se_ratio: see `ContextRoIExtractor`. cse_in: the branches that read
+    context, `box+mask` or `mask`.
     Raises ValueError for other values of the switches.
     """
     check_choice("cse_in", cse_in, PLACES)
-    how = {"channels": scale.channels, "dialect": dialect, "scales": context_scales, "ratio": se_ratio}
+    context = {"channels": scale.channels, "dialect": dialect, "scales": context_scales, "ratio": se_ratio}
     shared = {"num_classes": num_classes, "scale": scale, "dialect": dialect}
     heads = mask_rcnn_heads(
-        box_pooler=context_extractor(7, **how) if "box" in cse_in else None,
-        mask_branch=plain_mask_branch(pooler=context_extractor(14, **how), **shared),
+        box_pooler=context_extractor(7, **context) if "box" in cse_in else None,
+        mask_branch=plain_mask_branch(pooler=context_extractor(14, **context), **shared),
         **shared,
     )
     return two_stage(heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect)

@@ -14,19 +14,12 @@ from reprolib.params import Scale
 NAME = "EMIN"
 
 
-def build(
-    *,
-    num_classes: int,
-    backbone: str,
-    scale: Scale,
-    input_size: InputSize,
-    dialect: str = "mm",
-) -> TwoStage:
+def build(*, num_classes: int, backbone: str, scale: Scale, input_size: InputSize, dialect: str = "mm") -> TwoStage:
     """HTC without semantic branch; between its mask heads global self-attention, concatenation and a 1x1 convolution.
 
-    The publication could not be read. By default EMIN is taken as MAI-SE-Net's mask attention interaction (components
-    aspp, nlb, csab), which is run as that; this is the other reading, "global feature self-attention" and "adaptive
-    mask feature fusion" (specification systems_two_stage.md, section 15).
+    The publication could not be read. The tables run EMIN as MAI-SE-Net's mask attention interaction (components aspp,
+    nlb, csab). This is the other reading: "global feature self-attention" and "adaptive mask feature fusion"
+    (specification systems_two_stage.md, section 15).
     """
     outputs = num_classes + find_dialect(dialect).background_channels
     masks = [MaskHead(scale.channels, outputs=outputs) for _ in STAGE_IOUS]

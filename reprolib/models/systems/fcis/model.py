@@ -14,20 +14,14 @@ from reprolib.models.systems.fcis.fcis_proposals import single_map_proposals
 from reprolib.params import Scale
 
 NAME = "FCIS"
-THRESHOLD, NMS = 0.001, 0.3
+SCORE_THRESHOLD, NMS_THRESHOLD = 0.001, 0.3
 
 
-def build(
-    *,
-    num_classes: int,
-    backbone: str,
-    scale: Scale,
-    input_size: InputSize,
-) -> OneStage:
+def build(*, num_classes: int, backbone: str, scale: Scale, input_size: InputSize) -> OneStage:
     """The detector for `num_classes` foreground classes.
 
-    A detection's mask is voted for by all overlapping boxes, so that boxes that a person gives have none. Batch norms
-    of the backbone are fixed, as published.
+    The mask of a detection is a vote of all overlapping boxes, so a box that a user draws cannot be segmented. Batch
+    norms of the backbone are frozen, as published.
     """
     body = build_backbone(backbone, scale=scale, dialect=MM.name, dilated_c5=True)
     fix_norms(body)
@@ -35,7 +29,7 @@ def build(
         4 * scale.channels,
         num_classes=num_classes,
         rpn=single_map_proposals(body.channels[2], hidden=2 * scale.channels, scale=scale, beta=MM.rpn_beta),
-        rule=dataclasses.replace(detection_rule(scale, own_threshold=THRESHOLD), nms_threshold=NMS),
+        rule=dataclasses.replace(detection_rule(scale, own_threshold=SCORE_THRESHOLD), nms_threshold=NMS_THRESHOLD),
         sampled=min(KEPT, scale.roi_batch),
     )
     return one_stage(

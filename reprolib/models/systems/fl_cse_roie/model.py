@@ -30,16 +30,16 @@ def build(
 ) -> TwoStage:
     """HTC without semantic branch whose boxes are read with context from all levels.
 
-    Its mask heads enlarge by CARAFE, and hand on features that attended to themselves. Only the abstract could be
-    read: the design is assumed (`card.toml`).
+    Its mask heads upsample with CARAFE, and each passes its features through self-attention to the next. Only the
+    abstract could be read: the design is assumed (`card.toml`).
 
-    context_scales: of the boxes that are read beside each other, about the centre of each. level_fuse: `sum`,
-    `concat_1x1` or `own`, see `context_extractor`. se_ratio: of the squeezed vector. The stages share one extractor
-    for boxes and one for masks.
+    context_scales: sizes of the boxes that are pooled together, relative to the box and with its centre. level_fuse:
+    `sum`, `concat_1x1` or `own`, see `context_extractor`. se_ratio: reduction of the squeeze-and-excitation vector.
+    All stages share an extractor for boxes and another for masks.
     Raises ValueError for other values of the switches.
     """
-    how = {"channels": scale.channels, "dialect": dialect, "level_fuse": level_fuse}
-    how |= {"scales": context_scales, "ratio": se_ratio}
+    context = {"channels": scale.channels, "dialect": dialect, "level_fuse": level_fuse}
+    context |= {"scales": context_scales, "ratio": se_ratio}
     outputs = num_classes + find_dialect(dialect).background_channels
     masks = [CarafeMaskHead(scale.channels, outputs=outputs) for _ in STAGE_IOUS]
     heads = htc_heads(
@@ -48,5 +48,5 @@ def build(
         dialect=dialect,
         mask_flow=self_attention_flow(masks, scale.channels, fusion="add"),
     )
-    heads.box_pooler, heads.mask_pooler = context_extractor(7, **how), context_extractor(14, **how)
+    heads.box_pooler, heads.mask_pooler = context_extractor(7, **context), context_extractor(14, **context)
     return two_stage(heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect)

@@ -25,7 +25,6 @@ def build(
     """Mask R-CNN with a generic RoI extractor each for boxes (7x7) and masks (14x14).
 
     Plain, as MAI-SE-Net's row is read: the published variant with global context blocks in the backbone is not built.
-
     """
 
     def extractor(resolution: int) -> GenericRoIExtractor:
@@ -37,10 +36,5 @@ def build(
         box_pooler=extractor(7), mask_branch=plain_mask_branch(pooler=extractor(14), **shared), **shared
     )
     return two_stage(
-        heads,
-        backbone=backbone,
-        scale=scale,
-        input_size=input_size,
-        dialect=dialect,
-        stride_in_1x1=stride_in_1x1,
+        heads, backbone=backbone, scale=scale, input_size=input_size, dialect=dialect, stride_in_1x1=stride_in_1x1
     )

@@ -1,4 +1,4 @@
-"""HQ-ISNet (Su et al., Remote Sensing 2020, 12, 989): HRNetV2, its own pyramid, a cascade whose masks feed on.
+"""HQ-ISNet (Su et al., Remote Sensing 2020, 12, 989): HRNetV2, its own pyramid, a cascade with mask flow.
 
 The article names HRNet, HRFPN and Cascade Mask R-CNN and says that information flows between the mask branches.
 HTC without its semantic branch is the published cascade of that kind (spec section 7).
@@ -31,7 +31,7 @@ def build(
     """The detector for `num_classes` foreground classes on `hrnet_w18`, `hrnet_w32` or `hrnet_w40`.
 
     hqis_head: `htc_nosem` (mask information flow) or `cascade_mm` (plain Cascade Mask R-CNN, three mask heads).
-    hrfpn_pool: see `HighResolutionPyramid`. Raises ValueError for unknown switches.
+    hrfpn_pool: see `HighResolutionPyramid`. Raises ValueError for other values of the switches.
     """
     check_choice("hqis_head", hqis_head, HEADS)
     return two_stage(

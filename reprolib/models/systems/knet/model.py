@@ -12,19 +12,14 @@ NAME = "K-Net"
 
 
 def build(
-    *,
-    num_classes: int,
-    backbone: str,
-    scale: Scale,
-    input_size: InputSize,
-    match_on: str = "before",
+    *, num_classes: int, backbone: str, scale: Scale, input_size: InputSize, match_on: str = "before"
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for unknown values of its switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for other values of the switches.
 
     There are as many kernels as `scale.detections`, published 100.
 
-    match_on: whose predictions assign instances to the kernels of an update: those `before` it, as in the published
-    code, or the `current` ones.
+    match_on: the predictions that instances are matched to in each update, those `before` it (the published code) or
+    the `current` ones.
     """
     head = KNetHead(
         scale.channels,

@@ -18,8 +18,8 @@ NAME = "Mask2Former"
 def build(*, num_classes: int, backbone: str, scale: Scale, input_size: InputSize) -> OneStage:
     """The detector for `num_classes` foreground classes.
 
-    There are as many queries as `scale.detections`, published 100. Nothing of the backbone is frozen but, where
-    `scale.norm` is `published`, its norms. Not here: the large-scale jitter that the publication trains with.
+    There are as many queries as `scale.detections`, published 100. Only the norms of the backbone are frozen, and only
+    where `scale.norm` is `published`. Not implemented: the large-scale jitter of the publication.
     """
     channels, queries = scale.channels, scale.detections
     body = fixed_norm_backbone(backbone, scale=scale)

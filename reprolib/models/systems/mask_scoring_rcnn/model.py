@@ -25,9 +25,10 @@ def build(
 ) -> TwoStage:
     """The detector for `num_classes` foreground classes.
 
-    Detections have `mask_scores` [N] beside their scores, for ranking masks.
-    maskiou_detach: the IoU loss does not train the mask head (public codes: it does). clamp_iou: predicted IoU are
-    kept in 0..1 before they become scores (public codes: not).
+    Detections have `mask_scores` [N] besides `scores`; masks are ranked by them.
+
+    maskiou_detach: the IoU loss does not train the mask head; in the public codes it does. clamp_iou: predicted IoUs
+    are clamped to 0..1 before they become scores; in the public codes they are not.
     """
     branch = mask_scoring_branch(
         num_classes=num_classes,

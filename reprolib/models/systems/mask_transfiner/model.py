@@ -32,10 +32,12 @@ def build(
 ) -> TwoStage:
     """The detector for `num_classes` foreground classes.
 
-    boundary_branch: a loss on boundaries, by layers that inference does without. refine_limit_train: so many boxes of
-    a batch train the transformer, at random of its first images; refine_limit_test: so many of an image are refined,
-    best first, or of the boxes given the first; others keep their coarse mask. None: all. select_thresholds: in
-    training and in inference, the least incoherence of the nodes that are refined at sides 28, 56 and 112.
+    boundary_branch: adds a loss on boundaries, with layers that only training uses.
+    refine_limit_train: the largest number of boxes per batch that train the transformer, drawn from the first images.
+    refine_limit_test: the largest number of boxes per image whose masks are refined, by score, or in the order of the
+    prompts; the other boxes keep their coarse masks. None in either: no limit.
+    select_thresholds: in training and in inference, the least incoherence at which a node is refined, at sides of 28,
+    56 and 112.
     """
     heads = TransfinerHeads(
         channels=scale.channels,

@@ -15,19 +15,13 @@ from reprolib.params import Scale
 NAME = "MaskFormer"
 
 
-def build(
-    *,
-    num_classes: int,
-    backbone: str,
-    scale: Scale,
-    input_size: InputSize,
-    dropout: float = 0.1,
-) -> OneStage:
+def build(*, num_classes: int, backbone: str, scale: Scale, input_size: InputSize, dropout: float = 0.1) -> OneStage:
     """The detector for `num_classes` foreground classes.
 
-    The published model for panoptic segmentation with classes of things only: no instance setting is published, and
-    inference is Mask2Former's. There are as many queries as `scale.detections`, published 100. Nothing of the backbone
-    is frozen but, where `scale.norm` is `published`, its norms. Not here: the random crops of the publication.
+    This is the published model for panoptic segmentation with thing classes only, since no instance setting is
+    published; inference is Mask2Former's. There are as many queries as `scale.detections`, published 100. Only the
+    norms of the backbone are frozen, and only where `scale.norm` is `published`. Not implemented: the random crops of
+    the publication.
 
     dropout: of the transformer's layers.
     """

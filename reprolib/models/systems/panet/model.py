@@ -50,7 +50,7 @@ def build(
     `FullyConnectedFusionHead`.
     The box head is the two-layer one of Mask R-CNN: the counts and FLOPs reported for PANet rule out the authors'
     own (four convolutions and one FC, with GroupNorm in heads and pyramid), which is not built.
-    Raises ValueError for unknown values of a switch.
+    Raises ValueError for other values of the switches.
     """
     check_choice("panet_parts", panet_parts, PARTS)
     like_mm = find_dialect(dialect).name == "mm"

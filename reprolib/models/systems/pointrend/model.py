@@ -23,8 +23,8 @@ def build(
 ) -> TwoStage:
     """The detector for `num_classes` foreground classes.
 
-    mask_on_pred_boxes: masks train on the predicted boxes of the positives (detectron2, so by default in d2), not on
-    the proposals (mmdetection).
+    mask_on_pred_boxes: masks are trained on the predicted boxes of the positives (detectron2, the default of its
+    dialect) instead of the proposals (mmdetection).
     """
     if mask_on_pred_boxes is None:
         mask_on_pred_boxes = dialect == "d2"

@@ -10,7 +10,7 @@ from reprolib.models.systems.polarmask.polar_head import PolarMaskHead
 from reprolib.params import Scale
 
 NAME = "PolarMask"
-PUBLISHED = 32  # px, the first of `scale.anchor_sizes`: objects of a thin profile are smaller by as much
+ANCHOR = 32  # px, the first published anchor size: a thin profile's objects are smaller in proportion
 
 
 def build(
@@ -24,12 +24,12 @@ def build(
     polar_nms: str = "box",
     keep_ratio: bool = True,
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for unknown values of its switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for other values of the switches.
 
-    rays: from a location to the contour, a divisor of 360. polar_centreness_bias: added to polar centre-ness before
-    it is multiplied with the score of a class. polar_nms: by the predicted `box`, or by the one around the `mask`;
-    detections have the same one. keep_ratio: off, images become squares of the short side; the publication
-    makes all of them 1280 x 768 px.
+    rays: how many go from a location to the contour, a divisor of 360. polar_centreness_bias: added to polar
+    centre-ness before it is multiplied with a class score. polar_nms: the box of a detection and of NMS, the predicted
+    `box` or the bounding box of the `mask`. keep_ratio: without it images are resized to squares of the short side; the
+    publication resizes all images to 1280 x 768 px.
     """
     head = PolarMaskHead(
         scale.channels,
@@ -39,7 +39,7 @@ def build(
         rays=rays,
         bias=polar_centreness_bias,
         box_of=polar_nms,
-        smaller=scale.anchor_sizes[0] / PUBLISHED,
+        smaller=scale.anchor_sizes[0] / ANCHOR,
     )
     return one_stage(
         head,

@@ -16,20 +16,14 @@ NAME = "QueryInst"
 
 
 def build(
-    *,
-    num_classes: int,
-    backbone: str,
-    scale: Scale,
-    input_size: InputSize,
-    queries: int = 100,
-    mask_norm: str = "",
+    *, num_classes: int, backbone: str, scale: Scale, input_size: InputSize, queries: int = 100, mask_norm: str = ""
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for unknown values of its switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for other values of the switches.
 
-    Not here: the random crops that the publication's longest recipe trains with.
+    Not implemented: the random crops of the publication's longest training.
 
-    queries: published 100 or 300; in thin profiles at most as many as proposals at test. mask_norm: of the mask heads,
-    `batch`, published, or `group`, the default where `scale.norm` is that.
+    queries: published 100 or 300; at most as many as the scale's proposals in inference. mask_norm: norm of the mask
+    heads, `batch` (published) or `group`; by default `group` where `scale.norm` is `group`.
     """
     norms = {"batch": nn.BatchNorm2d, "group": group_norm}
     mask_norm = mask_norm or ("group" if scale.norm == "group" else "batch")
@@ -42,10 +36,4 @@ def build(
         norm=norms[mask_norm],
         smallest=scale.anchor_sizes[0],
     )
-    return one_stage(
-        head,
-        backbone=backbone,
-        scale=scale,
-        input_size=input_size,
-        sized=True,
-    )
+    return one_stage(head, backbone=backbone, scale=scale, input_size=input_size, sized=True)

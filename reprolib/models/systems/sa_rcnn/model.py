@@ -34,11 +34,11 @@ def build(
 
     Most of its design is assumed (`card.toml`).
 
-    sa_parts: `gam` (global context blocks in the backbone: the literal ResNet-50-GCB-FPN), `gam+sam` (and the
-    balanced pyramid), `gam+sam+aam` (and the location attention of the RPN, the default).
-    gcb_ratio: width of a global context block's bottleneck, of its map's; 1/16 or 1/4 in the public code.
+    sa_parts: `gam` (global context blocks in the backbone, literally ResNet-50-GCB-FPN), `gam+sam` (with the balanced
+    pyramid too), `gam+sam+aam` (with location attention in the RPN too, the default).
+    gcb_ratio: width of a global context block's bottleneck relative to its input; 1/16 or 1/4 in the public code.
     aam_gate: `multiply` or `residual`, see `AttentiveRPNHead`.
-    Raises ValueError for unknown switches.
+    Raises ValueError for other values of the switches.
     """
     check_choice("sa_parts", sa_parts, PARTS)
     if not 0 < gcb_ratio <= 1:
@@ -64,8 +64,9 @@ def add_global_context(backbone: Backbone, *, ratio: float) -> None:
     blocks = [block for stage in stages if stage is not None for block in stage]
     if None in stages or not all(hasattr(block, "se") and block.se is None for block in blocks):
         raise ValueError(
-            f"global context blocks go into plain residual blocks layer2..layer4, which {type(body).__name__} has not;"
-            " change the experiment's backbone, or its stand-in in the profile's scale, to a ResNet of timm"
+            "global context blocks go into plain residual blocks layer2..layer4, which"
+            f" {type(body).__name__} does not have; change the experiment's backbone, or its stand-in in the profile's"
+            " scale, to a ResNet of timm"
         )
     for block in blocks:
         last = block.conv3 if hasattr(block, "conv3") else block.conv2

@@ -24,8 +24,9 @@ def build(
     """The detector for `num_classes` foreground classes.
 
     solo_form: `full`, or `light_448`: half as many and narrower convolutions, an input of at most 448 x 768 px.
-    collision: what a cell learns that several instances claim. `both_masks`: the category of the last and all masks
-    (the published code); `last_wins`: the last alone.
+    collision: what is learned in a grid cell to which several instances are assigned. `both_masks`: the category of
+    the last instance and the masks of all (the published code); `last_wins`: the last instance alone.
+    Raises ValueError for other values of the switches.
     """
     form = find_form(solo_form)
     if form.short_side:

@@ -29,9 +29,9 @@ def build(
 ) -> OneStage:
     """The detector for `num_classes` foreground classes.
 
-    sotr_pos_embed: the transformer is told places, as the publication says, in sines; its code does not tell it.
-    sotr_double_width: it sees every map twice side by side, as in the published code; costs twice as much and changes
-    the convolutions' results at the seam alone. collision: see SOLOv2.
+    sotr_pos_embed: the transformer gets a sine positional encoding, as in the publication's text; its code has none.
+    sotr_double_width: the transformer gets every map twice, side by side, as in the published code. That doubles its
+    cost and changes results only where the two copies meet. collision: see SOLOv2.
     """
     channels, kernel = scale.channels, kernel_length(FORM, scale=scale)
     transformer = TwinTransformer(channels, positions=sotr_pos_embed, double_width=sotr_double_width)
@@ -42,9 +42,4 @@ def build(
         rule=detection_rule(scale, own_threshold=0.1),
         assign=find_collision(collision),
     )
-    return one_stage(
-        head,
-        backbone=backbone,
-        scale=scale,
-        input_size=input_size,
-    )
+    return one_stage(head, backbone=backbone, scale=scale, input_size=input_size)

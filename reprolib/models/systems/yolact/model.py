@@ -16,8 +16,9 @@ NAME = "YOLACT"
 FORMS = ("mmdetection", "paper")
 SIDE = 550  # px
 MEAN, STD = (123.68, 116.78, 103.94), (58.40, 57.12, 57.38)
-ANCHORS = 0.75  # of the suite's anchor sizes: 24 px where those start at 32
-BATCH, ENOUGH = 8, 6  # images: a published batch, and the fewest with which the published code trains batch norm
+ANCHORS = 0.75  # anchor sizes, relative to `scale.anchor_sizes`: 24 px where those start at 32
+BATCH = 8  # images, as published
+MIN_NORM_BATCH = 6  # images: the published code trains batch norm from this batch size
 
 
 def build(
@@ -30,21 +31,22 @@ def build(
     yolact_form: str = "mmdetection",
     nms: str = "fast",
 ) -> OneStage:
-    """The detector for `num_classes` foreground classes; raises ValueError for unknown values of its switches.
+    """The detector for `num_classes` foreground classes; raises ValueError for other values of the switches.
 
-    Images are resized to squares of 550 px, or of the short side where that is less. Nothing of the backbone
-    is frozen; where `scale.norm` is `published`, its batch norm trains, in the published form from 6 images a batch.
-    Not here: the photometric distortion, expansion and random crops that the publication trains with.
+    Images are resized to squares of 550 px, or of the input's short side where that is smaller. No stage of the
+    backbone is frozen. Where `scale.norm` is `published`, its batch norm is trained; in the form `paper` only if there
+    are at least 6 images per batch. Not implemented: the photometric distortion, expansion and random crops of the
+    published training.
 
-    yolact_form: `paper` or `mmdetection`: where P6 comes from, ReLU in the pyramid, shapes of anchors, images without
-    positives, masks beyond 100, a second score threshold (see `YOLACTPyramid` and `YOLACTHead`).
+    yolact_form: `paper` or `mmdetection`. They differ in P6, ReLU in the pyramid, shapes of anchors, images without
+    positives, masks beyond 100 and a second score threshold (see `YOLACTPyramid` and `YOLACTHead`).
     nms: `fast` or `standard`.
     """
     check_choice("yolact_form", yolact_form, FORMS)
     as_published = yolact_form == "paper"
     input_size = input_size.at_most(short_side=SIDE)
     scale = dataclasses.replace(scale, frozen_stages=0)
-    if scale.norm == "published" and not (as_published and images_per_batch < ENOUGH):
+    if scale.norm == "published" and not (as_published and images_per_batch < MIN_NORM_BATCH):
         scale = dataclasses.replace(scale, norm="batch")
     head = YOLACTHead(
         scale.channels,
