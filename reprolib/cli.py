@@ -13,6 +13,7 @@ import yaml
 
 from reprolib.audit import verb as audit_verb
 from reprolib.data import verb as data_verb
+from reprolib.papers.elsewhere import use_papers
 from reprolib.params import Profile, Run, load_profile, resolve
 from reprolib.pipeline.submit import verb as submit_verb
 from reprolib.prompting import verb as segment_verb
@@ -21,25 +22,41 @@ from reprolib.prompting import verb as segment_verb
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status. Mistakes of the user end in one line on stderr and status 2."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(arguments)
+    verb = "papers"
     try:
+        options = _parser().parse_args(_papers_taken(arguments))
+        verb = options.verb
         return options.run(options) or 0
     except (ValueError, KeyError, FileNotFoundError, RuntimeError) as error:
         if os.environ.get("REPROLIB_TRACEBACK"):
             raise
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"reprolib {options.verb}: {message}", file=sys.stderr)
+        print(f"reprolib {verb}: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"reprolib {options.verb}: interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"reprolib {verb}: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
+def _papers_taken(arguments: Sequence[str]) -> list[str]:
+    """The arguments without `--papers PATH`, which may stand anywhere and decides what the others can name."""
+    parser = argparse.ArgumentParser(prog="reprolib", add_help=False, allow_abbrev=False)
+    parser.add_argument("--papers", action="append", default=[])
+    options, rest = parser.parse_known_args(arguments)
+    for folder in options.papers:
+        use_papers(folder)
+    return rest
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="reprolib", description="Papers re-run, set beside what they report.")
+    parser = argparse.ArgumentParser(
+        prog="reprolib",
+        description="Papers re-run, set beside what they report. With --papers PATH, anywhere, also those below"
+        " PATH, as with the variable REPROLIB_PAPERS.",
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, run, help: str, *, profile: bool = True) -> argparse.ArgumentParser:
@@ -94,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     added = verb("submit", submit_verb.run, submit_verb.HELP, profile=False)
     submit_verb.add_arguments(added)
     added = verb("notebook", _notebook, "execute a notebook: NOTEBOOK OUTPUT name=value ...", profile=False)
-    added.add_argument("notebook")
+    added.add_argument("notebook", help="a file, or the key of a paper for its notebook")
     added.add_argument("output")
     added.add_argument("parameters", nargs="*", metavar="name=value")
     added = verb("doctor", _doctor, "versions, devices, data found, and how to mend what is wrong")
@@ -263,9 +280,12 @@ def _repro(options: argparse.Namespace) -> None:
 
 
 def _notebook(options: argparse.Namespace) -> None:
+    from reprolib.papers import catalog
+    from reprolib.papers.folders import notebook_of
     from reprolib.pipeline.notebook import execute
 
-    execute(options.notebook, options.output, _pairs(options.parameters))
+    notebook = notebook_of(options.notebook) if options.notebook in catalog.papers() else options.notebook
+    execute(notebook, options.output, _pairs(options.parameters))
 
 
 def _doctor(options: argparse.Namespace) -> int:

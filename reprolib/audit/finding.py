@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reprolib.papers.folders import paper_folder, shown
+
 
 class Severity(StrEnum):
     """How much a finding weighs.
@@ -49,7 +51,7 @@ class Ref:
     @property
     def source(self) -> str:
         """The line that holds the number, from the root of the repository."""
-        return f"reprolib/papers/{self.paper}/reported/table_{self.table}.csv#L{self.line}"
+        return f"{shown(paper_folder(self.paper) / 'reported' / f'table_{self.table}.csv')}#L{self.line}"
 
     def page(self, profile: str) -> str:
         """The rendered table of a profile, from the root of the repository."""

@@ -8,9 +8,13 @@ from pathlib import Path
 
 from reprolib.experiment import Experiment, Table
 from reprolib.papers.facts import Facts
-from reprolib.papers.folders import paper_folder, paper_folders
+from reprolib.papers.folders import paper_folder, paper_folders, shown
 
 FACT_FILES = ("systems.csv", "claims.csv", "audit.md", "card.md", "systems/*/card.toml", "reported/*.csv")
+
+
+class PaperError(ValueError):
+    """A paper cannot be used; the message names its file and how to mend it."""
 
 
 def papers() -> list[str]:
@@ -20,12 +24,12 @@ def papers() -> list[str]:
 
 def tables_of(paper: str) -> tuple[Table, ...]:
     """The tables of one paper in printed order. Raises KeyError naming the papers there are."""
-    return _module(paper, "tables").TABLES
+    return _tables(paper, paper_folder(paper))
 
 
 def facts(paper: str) -> Facts:
     """What is known of one paper beside its tables. Raises KeyError naming the papers there are."""
-    return _module(paper, "facts").FACTS
+    return _value(paper, paper_folder(paper) / "facts.py", "FACTS")
 
 
 def title(paper: str) -> str:
@@ -58,6 +62,22 @@ def all_experiments() -> dict[str, Experiment]:
 
 
 @lru_cache(maxsize=64)
-def _module(paper: str, name: str):
-    paper_folder(paper)  # raises for an unknown paper
-    return importlib.import_module(f"reprolib.papers.{paper}.{name}")
+def _tables(paper: str, folder: Path) -> tuple[Table, ...]:
+    tables = _value(paper, folder / "tables.py", "TABLES")
+    for table in tables:
+        if table.paper != paper:
+            raise PaperError(
+                f"{shown(folder / 'tables.py')}: table {table.number} names paper {table.paper!r}, not {paper!r}"
+            )
+    return tables
+
+
+def _value(paper: str, file: Path, name: str):
+    """A constant of one of a paper's modules; what goes wrong there is said with the file."""
+    try:
+        return getattr(importlib.import_module(f"reprolib.papers.{paper}.{file.stem}"), name)
+    except Exception as error:  # a paper is code of others: whatever it raises, one line says where
+        raise PaperError(
+            f"{shown(file)} cannot be used ({type(error).__name__}: {error}); mend it, `reprolib check-paper {paper}`"
+            " says what a paper needs"
+        ) from error

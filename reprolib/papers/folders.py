@@ -1,21 +1,27 @@
-"""Where the papers stand: the folders with a `tables.py`, in this package and in the other folders of its path."""
+"""Where the papers stand: the folders with a `tables.py`, in this package and in the other folders of its path.
+
+A paper of this package has its notebook in `notebooks/`, one that stands elsewhere beside its code.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
 import reprolib.papers
+from reprolib.papers.elsewhere import VARIABLE
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 
 
 def paper_folders() -> Mapping[str, Path]:
     """The folder of every paper by key, alphabetical; found once, until `forget_folders` is called.
 
-    Raises ValueError for a key that stands in two folders.
+    Raises ValueError for a key that stands in two folders, and for a folder of papers that does not exist.
     """
     return _found(tuple(reprolib.papers.__path__))
 
@@ -29,6 +35,8 @@ def forget_folders() -> None:
 def _found(parents: tuple[str, ...]) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for parent in parents:
+        if not Path(parent).is_dir():
+            raise ValueError(f"{VARIABLE} names {parent}, which is no folder: correct the variable or make the folder")
         for path in Path(parent).glob("*/tables.py"):
             folder = path.parent
             if folder.name in found:
@@ -47,6 +55,21 @@ def paper_folder(paper: str) -> Path:
     return folders[paper]
 
 
+def is_elsewhere(folder: Path) -> bool:
+    """Whether a paper's folder, or a file in one, stands outside this package."""
+    return not folder.is_relative_to(HERE)
+
+
+def notebook_of(paper: str) -> Path:
+    """A paper's notebook, from the repository's root. Raises KeyError for an unknown paper."""
+    return notebook_in(paper_folder(paper))
+
+
+def notebook_in(folder: Path) -> Path:
+    """The notebook of the paper with this folder."""
+    return (folder if is_elsewhere(folder) else Path("notebooks")) / f"{folder.name}.ipynb"
+
+
 def shown(path: Path) -> str:
-    """A paper's file as messages and links name it: from the repository's root for those of this package."""
-    return path.relative_to(HERE.parent.parent).as_posix() if path.is_relative_to(HERE) else path.as_posix()
+    """A paper's file as messages and links name it: from the repository's root, or from the current folder."""
+    return Path(os.path.relpath(path)).as_posix() if is_elsewhere(path) else path.relative_to(ROOT).as_posix()

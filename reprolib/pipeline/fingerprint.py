@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+import reprolib.papers
 from reprolib.files import write_atomic
 
 PACKAGE = Path(__file__).parent.parent
@@ -84,11 +85,11 @@ def _path(name: str, package: Path) -> Path | None:
     parts = name.split(".")
     if parts[0] != package.name:
         return None
-    base = package.joinpath(*parts[1:])
-    for candidate in (base / "__init__.py", base.with_suffix(".py")):
-        if candidate.is_file():
-            return candidate
-    return None
+    bases = [package.joinpath(*parts[1:])]
+    if package == PACKAGE and parts[1:2] == ["papers"]:  # papers may stand outside the package
+        bases += [Path(folder).joinpath(*parts[2:]) for folder in reprolib.papers.__path__]
+    candidates = (path for base in bases for path in (base / "__init__.py", base.with_suffix(".py")))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 @cache

@@ -21,7 +21,7 @@ from reprolib.data.cards import CARDS
 from reprolib.experiment import Experiment, Table
 from reprolib.files import write_json
 from reprolib.papers.catalog import all_experiments, all_tables, fact_files, papers
-from reprolib.papers.folders import paper_folder, shown
+from reprolib.papers.folders import notebook_of, paper_folder, paper_folders, shown
 from reprolib.papers.named_systems import inferred, reported_only
 from reprolib.papers.reported import load_table
 from reprolib.papers.systems import gather_systems
@@ -140,6 +140,13 @@ def table_plan(profile: Profile, paper_profile: Profile, table: Table) -> dict[s
     )
 
 
+def _notebook(paper: str) -> Path:
+    path = notebook_of(paper)
+    if not path.is_file():
+        raise ParamsError(f"{shown(path)} is missing: the notebook of {paper}, which params.yaml lists under `papers`")
+    return path
+
+
 def _described(profile: Profile, table: Table) -> dict[str, str | None]:
     names = {prepared_name(profile, row.dataset) for row in table.rows if row.dataset}
     reports = read_reports(profile.results / "data") if names else {}
@@ -153,6 +160,7 @@ def paper_plan(profile: Profile, paper: str) -> dict[str, object]:
     return _with_fingerprint(
         {
             "paper": paper,
+            "notebook": _hash(_notebook(paper)),
             "profile": _plain(profile),
             # Its notebook shows what the audit found, also beside the numbers of other papers.
             "files": _file_hashes([*fact_files(paper), *_reported_files()]),
@@ -167,14 +175,12 @@ def report_plan(profile: Profile, paper_profile: Profile) -> dict[str, object]:
     It shows the papers' executed notebooks, whose bytes differ from run to run: what they are made from counts.
     """
     pages = [path for folder in ("static", "templates") for path in sorted((PACKAGE / "site" / folder).rglob("*.*"))]
-    notebooks = [Path("notebooks") / f"{paper}.ipynb" for paper in profile.papers]
     return _with_fingerprint(
         {
             "tables": {
                 name: table_plan(profile, paper_profile, table)["fingerprint"] for name, table in all_tables().items()
             },
             "papers": {paper: paper_plan(profile, paper)["fingerprint"] for paper in profile.papers},
-            "notebooks": {path.stem: _hash(path) for path in notebooks if path.is_file()},
             "files": _file_hashes([*_all_fact_files(), *pages]),
             "code": code_hashes(REPORT_ENTRIES),
         }
@@ -272,7 +278,15 @@ def _with_fingerprint(value: dict[str, object]) -> dict[str, object]:
 
 
 def _file_hashes(paths: list[Path]) -> dict[str, str]:
-    return {shown(path): _hash(path) for path in paths}
+    return {_file_name(path): _hash(path) for path in paths}
+
+
+def _file_name(path: Path) -> str:
+    """A file of the package or of a paper, by a name that is the same on every machine."""
+    if path.is_relative_to(PACKAGE):
+        return path.relative_to(PACKAGE).as_posix()
+    folder = next(folder for folder in paper_folders().values() if path.is_relative_to(folder))
+    return f"papers/{path.relative_to(folder.parent).as_posix()}"
 
 
 def _hash(path: Path) -> str:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from reprolib.papers.folders import is_elsewhere, paper_folders
 from reprolib.params import Profile
 from reprolib.pipeline.plan import profile_runs, table_by_id
 from reprolib.pipeline.repro_time import Clock, breakdown, store, text
@@ -43,6 +44,9 @@ def repro(profile: Profile, *, tables: Sequence[str] = (), every_row: bool = Fal
         unlisted = sorted(_experiments(tables) - set(profile.experiments))
         more = [f"{name}-{seed}" for name in unlisted for seed in profile.seeds]
         more = [name for name in more if not (profile.results / "records" / f"{name}.json").is_file()]
+    planned = (profile.results / "runs").is_dir()
+    if planned and any(map(is_elsewhere, paper_folders().values())):
+        dvc("repro", "--force", "--single-item", "plan")  # DVC does not see files outside the repository
     if not tables and not stale():
         print(f"Nothing to do: data and pipeline of profile {profile.name} are up to date.", flush=True)
         return

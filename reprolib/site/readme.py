@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from reprolib.files import write_atomic
+from reprolib.papers.folders import paper_folder, shown
 from reprolib.site import pages
 from reprolib.site.content import Content
 from reprolib.site.index import MEANINGS
@@ -52,7 +53,7 @@ def section(content: Content, drawing: Drawing | None, *, root: Path) -> str:
     ]
     for line in pages.claim_matrix(content):
         counts = " | ".join(str(line["counts"][word] or "–") for word in words)
-        paper = f"[{pages.short_title(line['paper'])}](reprolib/papers/{line['paper']}/card.md)"
+        paper = f"[{pages.short_title(line['paper'])}]({shown(paper_folder(line['paper']) / 'card.md')})"
         lines.append(f"| {paper} | {len(line['claims'])} | {line['odd'] or '–'} | {counts} |")
     parts = [f"> {content.profile.note}", "\n".join(lines)]
     if drawing:
