@@ -1,4 +1,4 @@
-"""What a stage depends on besides code: here the data that a table describes, and records before any."""
+"""What a stage depends on besides code: the data that a table describes, the facts of papers, records before any."""
 
 import dataclasses
 import shutil
@@ -8,7 +8,8 @@ import pytest
 
 from reprolib.files import write_json
 from reprolib.params import load_profile
-from reprolib.pipeline.plan import table_by_id, table_plan, write_plan
+from reprolib.pipeline import plan as pipeline_plan
+from reprolib.pipeline.plan import audit_plan, paper_plan, table_by_id, table_plan, write_plan
 
 PARAMS = Path(__file__).parent.parent.parent / "params.yaml"
 
@@ -43,3 +44,29 @@ def test_the_folder_of_the_records_is_there_before_any_run(tmp_path, monkeypatch
         *("audit.json", "systems.json", "report.json"),
     ]
     assert Path("results/demo/records").is_dir()
+
+
+def test_the_facts_of_a_paper_change_its_own_tables_and_what_is_over_all_papers(plan, monkeypatch):
+    def plans():
+        demo = load_profile("demo", path=PARAMS)
+        tables = {name: plan(name) for name in ("seanet-4", "iemask_rcnn-3")}
+        notebooks = {paper: paper_plan(demo, paper) for paper in ("seanet", "iemask_rcnn")}
+        return tables | notebooks | {"audit": audit_plan()}
+
+    shutil.copytree(PARAMS.parent / "notebooks", "notebooks")
+    before = plans()
+    for file in ("claims.csv", "audit.md", "systems.csv"):
+        with monkeypatch.context() as patch:
+            changed_file(patch, f"papers/seanet/{file}")
+            after = plans()
+        assert {name for name in before if before[name] != after[name]} == {"seanet", "audit"}
+    monkeypatch.setattr(pipeline_plan, "inferred", lambda *systems: "assumed" if "SEANet" in systems else "")
+    assert {name for name in before if before[name] != plans()[name]} == {"seanet-4"}
+
+
+def changed_file(monkeypatch, changed: str) -> None:
+    """As if one of the hashed files had other contents."""
+    known = pipeline_plan._hash
+    monkeypatch.setattr(
+        pipeline_plan, "_hash", lambda path: "changed" if path.as_posix().endswith(changed) else known(path)
+    )
