@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import timm
 
-from reprolib.data.cards import CARDS
+from reprolib.data.cards import class_count
 from reprolib.engine.checkpoint import KEEP
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.backbones import PUBLISHED_WEIGHTS
@@ -29,9 +29,7 @@ class ModelSize:
 
 def model_size(run: Run) -> ModelSize:
     """Count a run's model, built without memory for its weights. Raises ValueError for a data set without a card."""
-    if run.dataset not in CARDS:
-        raise ValueError(f"data set {run.dataset!r} has no card in reprolib/data/cards, so its classes are not known")
-    classes = len(CARDS[run.dataset].classes) or CARDS[run.dataset].class_count
+    classes = class_count(run.dataset)
     numbers = count_parameters(on_meta(lambda: build_model(run, num_classes=classes, pretrained=False)))
     backbone, size = _pretrained(run) if run.scale.pretrained else ("", 0)
     return ModelSize(

@@ -1,38 +1,37 @@
-"""The cards of all data sets that the publications and profiles name."""
+"""The cards of all data sets, collected from the folders of `reprolib.data.sets`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+import pkgutil
 from types import MappingProxyType
 
+from reprolib.data import sets
 from reprolib.data.card import Card
-from reprolib.data.sets.bbbc038 import card as bbbc038
-from reprolib.data.sets.cityscapes import card as cityscapes
-from reprolib.data.sets.coco import card as coco
-from reprolib.data.sets.custom import card as custom
-from reprolib.data.sets.generated import card as generated
-from reprolib.data.sets.hrsid import card as hrsid
-from reprolib.data.sets.isaid import card as isaid
-from reprolib.data.sets.lvis import card as lvis
-from reprolib.data.sets.nwpu_vhr10 import card as nwpu_vhr10
-from reprolib.data.sets.ssdd import card as ssdd
 
-CARDS: Mapping[str, Card] = MappingProxyType(
-    {
-        card.name: card
-        for card in (
-            *generated.CARDS,
-            bbbc038.CARD,
-            coco.CARD,
-            lvis.CARD,
-            cityscapes.CITYSCAPES,
-            cityscapes.CITYSCAPES_5,
-            ssdd.SSDD,
-            ssdd.SSDD_7_3,
-            hrsid.CARD,
-            isaid.CARD,
-            nwpu_vhr10.CARD,
-            custom.CARD,
-        )
-    }
-)
+
+def collect() -> tuple[dict[str, Card], dict[str, str]]:
+    """Card by the data set's name, and folder below `reprolib.data.sets` by the data set's name.
+
+    Raises ValueError where two folders have a card of one name.
+    """
+    cards: dict[str, Card] = {}
+    folders: dict[str, str] = {}
+    for folder in pkgutil.iter_modules(sets.__path__):
+        for card in importlib.import_module(f"{sets.__name__}.{folder.name}.card").CARDS:
+            if card.name in cards:
+                raise ValueError(
+                    f"data set {card.name!r} has a card in sets/{folders[card.name]} and sets/{folder.name}"
+                )
+            cards[card.name], folders[card.name] = card, folder.name
+    return cards, folders
+
+
+CARDS, FOLDERS = map(MappingProxyType, collect())
+
+
+def class_count(name: str) -> int:
+    """How many classes a data set has; raises ValueError for one without a card."""
+    if name not in CARDS:
+        raise ValueError(f"data set {name!r} has no card in reprolib/data/sets, so its classes are not known")
+    return len(CARDS[name].classes) or CARDS[name].class_count

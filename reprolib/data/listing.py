@@ -10,9 +10,8 @@ from tabulate import tabulate
 from reprolib.data.acquire.fetch import downloads
 from reprolib.data.card import Card, File
 from reprolib.data.cards import CARDS
-from reprolib.data.catalog import SETS, find
+from reprolib.data.catalog import find
 from reprolib.data.errors import DataError
-from reprolib.data.sets.generated.prepare import FAMILIES
 
 PREPARED, ON_DEMAND = "prepared", "made on demand"
 
@@ -20,17 +19,18 @@ PREPARED, ON_DEMAND = "prepared", "made on demand"
 def state(name: str, options: Mapping[str, object], *, root: Path = Path("data")) -> str:
     """What this machine has of a data set: `PREPARED`, `ON_DEMAND` for generated ones, how much of its files, or why
     that is not known. Reads only."""
+    card = CARDS.get(name)
     try:
         if find(name, options, root=root):
             return PREPARED
     except DataError as error:
-        return ON_DEMAND if name in FAMILIES and not options else str(error)
-    if name in FAMILIES:
+        return ON_DEMAND if card and card.generated and not options else str(error)
+    if card.generated:
         return ON_DEMAND
-    folder = downloads(root, getattr(SETS[name], "SOURCE", name))  # some names share their files
-    files = [file for file in CARDS[name].files if (folder / file.name).is_file()]
-    begun = [f"{file.name} {_share(file, part)}" for file in CARDS[name].files if (part := _part(folder, file))]
-    here = [f"{len(files)} of {len(CARDS[name].files)} files fetched"] if files else []
+    folder = downloads(root, card.files_owner)
+    fetched = [file for file in card.files if (folder / file.name).is_file()]
+    begun = [f"{file.name} {_share(file, part)}" for file in card.files if (part := _part(folder, file))]
+    here = [f"{len(fetched)} of {len(card.files)} files fetched"] if fetched else []
     return ", ".join(here + [f"begun: {text}" for text in begun]) or "not here"
 
 
@@ -38,9 +38,8 @@ def table(datasets: Mapping[str, Mapping[str, object]], *, root: Path = Path("da
     """A line per card: name, size, licence, how it is got, state here. datasets: options by name, as in a profile."""
     rows = []
     for name, card in CARDS.items():
-        got = "generated" if name in FAMILIES else card.obtained or "a folder of yours"
-        found = state(name, datasets.get(name, {}), root=root)
-        rows.append((name, card.size, card.licence, got, "give --from-dir" if name == "custom" else found))
+        here = "give --from-dir" if card.of_the_user else state(name, datasets.get(name, {}), root=root)
+        rows.append((name, card.size, card.licence, card.obtained, here))
     return tabulate(rows, headers=("data set", "size", "licence", "how it is got", "here"))
 
 

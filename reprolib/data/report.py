@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reprolib.data import masks
 from reprolib.data.acquire import published
-from reprolib.data.catalog import Prepared
+from reprolib.data.acquire.prepared import Prepared
 from reprolib.data.document import file_name, read_document
 from reprolib.data.foreground import count_by_band, shares
 from reprolib.data.lint import SIZE_CLASSES, lint, size_class

@@ -6,16 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reprolib.data.acquire.conversion import split_names
+from reprolib.data.acquire.options import SOURCE_OPTIONS
 from reprolib.data.card import File
 from reprolib.data.cards import CARDS
-from reprolib.data.listing import PREPARED, state
-from reprolib.data.sets.bbbc038 import prepare as bbbc038
-from reprolib.data.sets.common import SOURCE_OPTIONS
-from reprolib.data.sets.generated.prepare import FAMILIES
-
-SCENE_BYTES_PER_PIXEL = 20_000 / 128**2  # of a generated scene, as its card says
-# The card counts whole images, training sees the devkit's tiles: second-hand figures, for 800 px with 200 px overlap.
-TILES = {"isaid": {"train": 28_029, "val": 9_512}}
+from reprolib.data.listing import ON_DEMAND, PREPARED, state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +28,14 @@ def split_sizes(name: str, options: Mapping[str, object], report: Mapping | None
         # Training leaves out images without an object.
         empty = splits["train"]["lint"]["counts"].get("images without annotation", 0)
         return SplitSizes(train=splits["train"]["images"] - empty, val=splits["val"]["images"], source="prepared data")
-    if name in FAMILIES:
-        return SplitSizes(train=options.get("train"), val=options.get("val"), source="params.yaml")
-    if name in TILES:
-        return SplitSizes(**TILES[name], source="second-hand count of tiles")
     if name not in CARDS:
         return SplitSizes(train=None, val=None, source="unknown: no card and not prepared")
-    published = {split: counts["images"] for split, counts in CARDS[name].splits.items() if "images" in counts}
+    card = CARDS[name]
+    if card.generated:
+        return SplitSizes(train=options.get("train"), val=options.get("val"), source="params.yaml")
+    if card.prepared_images:
+        return SplitSizes(**card.prepared_images, source="card: images after preparation")
+    published = {split: counts["images"] for split, counts in card.splits.items() if "images" in counts}
     split = str(options.get("split", ""))
     for prefix in (f"{split} ", "") if split else ("",):
         train, val = published.get(f"{prefix}train"), published.get(f"{prefix}val", published.get(f"{prefix}test"))
@@ -69,26 +64,19 @@ class Source:
 def data_sources(name: str, options: Mapping[str, object]) -> tuple[Source, ...]:
     """The sources of a prepared data set; two data sets that share one name it equally."""
     if options.get("kind") or name not in CARDS or any(options.get(option) for option in SOURCE_OPTIONS):
-        return (Source(name=name, files=(), unpacked=None if name not in FAMILIES else 0),)
+        return (Source(name=name, files=(), unpacked=None),)
     card = CARDS[name]
-    if name in FAMILIES:
+    if card.generated:
         images = int(options.get("train", 0)) + int(options.get("val", 0))
-        scenes = round(images * SCENE_BYTES_PER_PIXEL * int(options.get("size", 0)) ** 2)
+        scenes = round(images * card.scene_bytes_per_pixel * int(options.get("size", 0)) ** 2)
         return (Source(name=name, files=(), unpacked=scenes),)
-    files = card.files
-    if name == "bbbc038":
-        files = (bbbc038.FILES[str(options.get("annotations", next(iter(bbbc038.FILES))))],)
-    if name == "ssdd" and options.get("labels") != "hq_isnet":
-        files = files[:1]
-    own = Source(
-        name="cityscapes" if name == "cityscapes_5" else name, files=files, unpacked=card.unpacked_bytes or None
-    )
-    return (own, *data_sources("coco", {})) if name == "lvis" else (own,)
+    own = Source(name=card.files_owner, files=card.files_for(options), unpacked=card.unpacked_bytes or None)
+    return (own, *(source for needed in card.needs for source in data_sources(needed, {})))
 
 
 def is_prepared(name: str, options: Mapping[str, object]) -> bool:
     """Whether this machine has it ready, or makes it without fetching anything."""
-    return name in FAMILIES or state(name, options) == PREPARED
+    return state(name, options) in (PREPARED, ON_DEMAND)
 
 
 def download_bytes(sources: Iterable[Source]) -> tuple[int, list[str]]:

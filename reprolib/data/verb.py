@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _prepare(profile: Profile, options: argparse.Namespace) -> int:
+    from reprolib.data.cards import CARDS
     from reprolib.data.catalog import prepare
     from reprolib.data.report import data_report
     from reprolib.files import write_json
@@ -57,6 +58,6 @@ def _prepare(profile: Profile, options: argparse.Namespace) -> int:
     if name in profile.datasets:  # what the profile's runs depend on
         write_json(profile.results / "data" / f"{name}.json", report)
     else:
-        given = f"{{from_dir: {options.from_dir}}}" if name == "custom" else "{}"
-        print(f"to use it in runs, add to profiles.{profile.name}.datasets in params.yaml: {name}: {given}")
+        entry = f"{{from_dir: {options.from_dir}}}" if CARDS[name].of_the_user else "{}"
+        print(f"to use it in runs, add to profiles.{profile.name}.datasets in params.yaml: {name}: {entry}")
     return 1 if failed else 0

@@ -27,15 +27,12 @@ import hotcoco
 import numpy as np
 from PIL import Image
 
-from reprolib.data.sets.cityscapes.convert import IDS_SUFFIX, IMAGE_SUFFIX
+from reprolib.data.sets.cityscapes.labels import IDS_SUFFIX, IMAGE_SUFFIX, VOID
 from reprolib.evaluation.coco_inputs import EvaluationError, clean_detections, clean_ground_truth, load
 
 OFFICIAL = "rules of cityscapesScripts 2.3.0"
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # the official script's own, rounding errors and all
 SMALLEST = 100  # px of an object that is asked for
-# Values of the instanceIds images that are void: the ids of labels that are not evaluated. Caravans and trailers (29,
-# 30) are void as groups only: a single one has a value from 29,000 on, which the official script does not look for.
-VOID = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
 
 
 def evaluate_cityscapes(

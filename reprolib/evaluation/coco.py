@@ -30,7 +30,6 @@ Area = Literal["json", "mask"]
 IOU_50, IOU_75 = 0, 5  # positions in COCO's thresholds 0.50, 0.55, ... 0.95
 AREAS = ("all", "small", "medium", "large")
 COCO_SIZES = (0, 32**2, 96**2)  # px from which an object is small, medium, large
-ISAID_SIZES = (10**2, 144**2, 512**2)  # iSAID's own development kit
 LARGEST = 1e10
 
 

@@ -18,7 +18,7 @@ import hotcoco
 import numpy as np
 from PIL import Image
 
-from reprolib.data.sets.cityscapes.convert import LABEL_IDS
+from reprolib.data.sets.cityscapes.labels import LABEL_IDS
 from reprolib.evaluation.coco_inputs import EvaluationError
 
 FRAME = re.compile(r"[^_\s]+_\d{6}_\d{6}(?=_)")

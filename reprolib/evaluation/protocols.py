@@ -25,13 +25,14 @@ from typing import Literal
 
 from reprolib.evaluation.boundary import evaluate_boundary
 from reprolib.evaluation.cityscapes import OFFICIAL, evaluate_cityscapes, read_void
-from reprolib.evaluation.coco import COCO_SIZES, ISAID_SIZES, Area, accumulate
+from reprolib.evaluation.coco import COCO_SIZES, Area, accumulate
 from reprolib.evaluation.coco_inputs import EvaluationError
 from reprolib.evaluation.lvis import MAX_DETECTIONS, accumulate_lvis, check_federated
 from reprolib.evaluation.matches import Matches
 from reprolib.evaluation.trimap import evaluate_trimap
 
 IOU_TYPES = ("bbox", "segm")
+ISAID_SIZES = (10**2, 144**2, 512**2)  # px, of iSAID's own development kit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from reprolib.data.cards import CARDS
+from reprolib.data.cards import class_count
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.input_transform import InputTransform
 from reprolib.models.systems.cards import inferred
@@ -28,10 +28,7 @@ def describe(
     or a square where it does not keep the ratio. `detections` are the RoIs that the mask head sees. Raises ValueError
     for a data set without a card.
     """
-    if run.dataset not in CARDS:
-        raise ValueError(f"data set {run.dataset!r} has no card in reprolib/data/cards, so its classes are not known")
-    card = CARDS[run.dataset]
-    classes = len(card.classes) or card.class_count
+    classes = class_count(run.dataset)
     proposals = proposals or run.scale.rpn_post_nms[1]
     model = on_meta(lambda: build_model(run, num_classes=classes, pretrained=False))
     default = typical_input_size(model.transform)

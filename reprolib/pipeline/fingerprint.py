@@ -27,8 +27,8 @@ KEPT = Path("work") / "code_hashes.json"  # what was found of sources, by their 
 LEFT_OUT = (
     "reprolib.params",
     "reprolib.experiment",
+    "reprolib.data.cards",
     "reprolib.data.catalog",
-    "reprolib.data.sets.cityscapes.convert",
     "reprolib.data.report",
     "reprolib.data.lint",
     "reprolib.data.scenes",

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reprolib.data.card import Card
-from reprolib.data.cards import CARDS
+from reprolib.data.cards import CARDS, class_count
 from reprolib.experiment import Experiment, Table
 from reprolib.files import write_json
 from reprolib.papers.catalog import all_experiments, all_tables, fact_files, papers
@@ -210,9 +210,10 @@ def systems_plan(paper_profile: Profile) -> dict[str, object]:
 
 
 def count_fingerprint(experiment: Experiment, paper_profile: Profile) -> str:
-    """The hash of an experiment's published recipe and of the code that builds its network and counts it."""
+    """The hash of an experiment's published recipe, its number of classes, and the code that builds and counts it."""
     run = resolve(paper_profile, experiment, 0)
-    return digest({"recipe": recipe(run), "code": code_hashes([*COUNT_ENTRIES, experiment.module])})
+    code = code_hashes([*COUNT_ENTRIES, experiment.module])
+    return digest({"recipe": recipe(run), "classes": class_count(run.dataset), "code": code})
 
 
 def _said_of_systems(table: Table) -> dict[str, list[str]]:

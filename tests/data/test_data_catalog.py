@@ -9,14 +9,15 @@ import sys
 
 import pytest
 
-from reprolib.data.cards import CARDS
-from reprolib.data.catalog import SETS, find, prepare
+from reprolib.data import sets
+from reprolib.data.cards import CARDS, class_count, collect
+from reprolib.data.catalog import find, preparation, prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
 from reprolib.data.lint import lint
-from reprolib.data.sets.generated.prepare import FAMILIES
 from reprolib.data.sets.ssdd import convert as ssdd
 
+GENERATED = [name for name, card in CARDS.items() if card.generated]
 OPTIONS = {"train": 3, "val": 2, "size": 64, "seed": 0}
 
 
@@ -34,7 +35,7 @@ def stamps(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", GENERATED)
 def test_generated_families(tmp_path, name):
     prepared = prepare(name, OPTIONS, root=tmp_path)
     assert prepared.name == name and set(prepared.splits) == {"train", "val"}
@@ -113,14 +114,47 @@ def test_a_second_process_waits(tmp_path):
 
 
 def test_every_card_can_be_prepared_by_its_name():
-    assert set(SETS) == set(CARDS)
-    for module in SETS.values():
-        assert module.find.__doc__ and callable(module.make)
+    for name in CARDS:
+        assert preparation(name).find.__doc__ and callable(preparation(name).make)
+
+
+def test_a_new_data_set_is_a_new_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "made_up"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    card = (
+        "from reprolib.data.card import Card\n"
+        "about = dict(title='', licence='', terms='', size='', citation='')\n"
+        "CARDS = tuple(Card(name=name, classes=('ship', 'plane'), **about) for name in NAMES)\n"
+    )
+    (folder / "card.py").write_text(f"NAMES = 'made_up', 'made_up_half'\n{card}")
+    monkeypatch.setattr(sets, "__path__", [*sets.__path__, str(tmp_path)])
+    for name in ("made_up", "made_up.card"):
+        monkeypatch.delitem(sys.modules, f"reprolib.data.sets.{name}", raising=False)
+    cards, folders = collect()
+    assert cards.items() > CARDS.items()
+    assert folders["made_up"] == folders["made_up_half"] == "made_up" and cards["made_up"].classes == ("ship", "plane")
+    (folder / "card.py").write_text(f"NAMES = 'made_up', 'coco'\n{card}")
+    del sys.modules["reprolib.data.sets.made_up.card"]
+    with pytest.raises(ValueError, match="data set 'coco' has a card in sets/coco and sets/made_up"):
+        collect()
+
+
+def test_listing_data_sets_loads_no_torch():
+    code = "import sys, reprolib.data.cards; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_classes_are_counted_by_the_card():
+    assert (class_count("coco"), class_count("lvis")) == (80, 1203)
+    with pytest.raises(ValueError, match="data set 'nothing' has no card"):
+        class_count("nothing")
 
 
 def test_find_writes_nothing(tmp_path):
-    for name in sorted(set(SETS) - {"custom", *FAMILIES}):
-        assert find(name, {}, root=tmp_path / "data") is None
+    for name, card in CARDS.items():
+        if card.files:
+            assert find(name, {}, root=tmp_path / "data") is None
     assert not (tmp_path / "data").exists()
 
 
@@ -130,6 +164,7 @@ def test_cards_are_complete():
         for file in card.files:
             assert re.fullmatch(r"([0-9a-f]{64})?", file.sha256) and re.fullmatch(r"([0-9a-f]{32})?", file.md5)
             assert file.bytes or file.about_bytes, "needed to see whether the disk has room"
+            assert all(file in card.files_for({file.only_with[0]: value}) for value in file.only_with[1:])
             assert ("unverified" in file.verification) == (not (file.sha256 or file.md5 or file.contents_checked))
     classes = {name: len(card.classes) for name, card in CARDS.items()}
     assert classes["coco"] == 80 and classes["isaid"] == 15 and classes["nwpu_vhr10"] == 10

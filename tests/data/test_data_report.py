@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from reprolib.data.acquire import published
-from reprolib.data.catalog import Split, prepare
+from reprolib.data.acquire.prepared import Split
+from reprolib.data.catalog import prepare
 from reprolib.data.foreground import count_by_band
 from reprolib.data.report import data_report
 

@@ -15,12 +15,12 @@ import pytest
 from reprolib.data import listing
 from reprolib.data.acquire.fetch import downloads
 from reprolib.data.acquire.published import card_split
+from reprolib.data.acquire.source_folder import lock
 from reprolib.data.card import File
 from reprolib.data.cards import CARDS
 from reprolib.data.catalog import find, prepare
 from reprolib.data.errors import DataError
 from reprolib.data.sets.coco import prepare as coco
-from reprolib.data.sets.common import lock
 from reprolib.data.sets.hrsid import convert as hrsid
 from reprolib.data.sets.isaid import convert as isaid
 from reprolib.data.sets.lvis import prepare as lvis

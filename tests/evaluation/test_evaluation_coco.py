@@ -13,8 +13,9 @@ from pycocotools import mask as pycocotools_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from reprolib.evaluation.coco import COCO_SIZES, ISAID_SIZES, accumulate, evaluate
+from reprolib.evaluation.coco import COCO_SIZES, accumulate, evaluate
 from reprolib.evaluation.coco_inputs import EvaluationError
+from reprolib.evaluation.protocols import ISAID_SIZES
 
 BACKENDS = ("pycocotools", "hotcoco")
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")

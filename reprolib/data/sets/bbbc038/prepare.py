@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from reprolib.data.acquire.fetch import downloads, gather, given_files
-from reprolib.data.acquire.prepared import Prepared
+from reprolib.data.acquire.options import SOURCE_OPTIONS, check_options, choice, given_folder
+from reprolib.data.acquire.prepared import Prepared, converted
 from reprolib.data.cards import CARDS
 from reprolib.data.errors import DataError
 from reprolib.data.sets.bbbc038 import convert as bbbc038
 from reprolib.data.sets.bbbc038.card import ORIGINAL
-from reprolib.data.sets.common import SOURCE_OPTIONS, check_options, choice, converted, given_folder
 
 OPTIONS = (*SOURCE_OPTIONS, "annotations")
-FILES = dict(zip(bbbc038.VARIANTS, CARDS["bbbc038"].files, strict=True))
 
 
 def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | None:
@@ -26,23 +25,23 @@ def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | 
     variant, folder = _variant(name, options), _folder(name, options, root)
     if not bbbc038.is_prepared(folder, contents=bbbc038.VARIANTS[variant]()):
         return None
-    prepared = converted(name, images=folder / "images", annotations=folder / "annotations")
+    prepared = converted(CARDS[name], images=folder / "images", annotations=folder / "annotations")
     return replace(prepared, card=ORIGINAL) if variant == "original" else prepared
 
 
 def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     variant, kept = _variant(name, options), downloads(root, name)
     folder, contents = _folder(name, options, root), bbbc038.VARIANTS[variant]()
-    if source := given_folder(name, options):
+    if source := given_folder(CARDS[name], options):
         packed = kept / f"{variant}_from_dir.zip"
         try:
             bbbc038.convert(_packed(source, packed), folder, contents=contents)
         finally:
             packed.unlink(missing_ok=True)
     else:
-        file = FILES[variant]
-        given = given_files(CARDS[name], options.get("from_archive"), files=[file])
-        bbbc038.convert(gather(CARDS[name], kept, given=given, files=[file])[file.name], folder, contents=contents)
+        (file,) = files = CARDS[name].files_for(options)
+        given = given_files(CARDS[name], options.get("from_archive"), files=files)
+        bbbc038.convert(gather(CARDS[name], kept, given=given, files=files)[file.name], folder, contents=contents)
     return find(name, options, root=root)
 
 

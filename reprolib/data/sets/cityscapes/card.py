@@ -36,6 +36,7 @@ CITYSCAPES = Card(
 CITYSCAPES_5 = replace(
     CITYSCAPES,
     name="cityscapes_5",
+    shares_files_of="cityscapes",
     title="Cityscapes, five of its eight classes",
     protocol="coco",  # as the publication
     classes=("person", "rider", "car", "truck", "bus"),
@@ -44,3 +45,5 @@ CITYSCAPES_5 = replace(
         *CITYSCAPES.notes,
     ),
 )
+
+CARDS = (CITYSCAPES, CITYSCAPES_5)

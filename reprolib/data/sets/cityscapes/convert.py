@@ -18,14 +18,10 @@ from pycocotools import mask as coco_mask
 
 from reprolib.data.acquire.conversion import is_whole, making, mask_fields, write_document
 from reprolib.data.errors import DataError
+from reprolib.data.sets.cityscapes.labels import IDS_SUFFIX, IMAGE_SUFFIX, LABEL_IDS
 
 VERSION = 1  # raise it when the conversion writes something else: prepared sets are then made again
 IMAGES = MappingProxyType({"train": 2_975, "val": 500})
-# Label ids of the classes that the benchmark evaluates; caravans and trailers have instances and are void there.
-LABEL_IDS = MappingProxyType(
-    {"person": 24, "rider": 25, "car": 26, "truck": 27, "bus": 28, "train": 31, "motorcycle": 32, "bicycle": 33}
-)
-IMAGE_SUFFIX, IDS_SUFFIX = "_leftImg8bit.png", "_gtFine_instanceIds.png"
 PER_CLASS = 1000
 PROGRESS_IMAGES = 500
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reprolib.data.acquire.fetch import downloads, gather, given_files
+from reprolib.data.acquire.options import SOURCE_OPTIONS, check_options, given_folder
 from reprolib.data.acquire.prepared import Prepared, Split
+from reprolib.data.acquire.source_folder import count, link, lock
 from reprolib.data.acquire.unpack import unpack
 from reprolib.data.cards import CARDS
 from reprolib.data.errors import DataError
 from reprolib.data.sets.cityscapes import convert as cityscapes
-from reprolib.data.sets.common import SOURCE_OPTIONS, check_options, count, given_folder, link, lock
 
 SOURCE = "cityscapes"  # of both variants
 FOLDERS = {
@@ -37,7 +38,7 @@ def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | 
 def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     source, card = root / SOURCE, CARDS[name]
     with lock(root, f"{SOURCE}_source"):
-        if given := given_folder(name, options):
+        if given := given_folder(CARDS[name], options):
             for top, _ in FOLDERS.values():
                 if not (given / top).is_dir():
                     raise DataError(f"data set {name}: {given} has no folder {top} (--from-dir). {card.how_to}")

@@ -80,3 +80,5 @@ CARD = Card(
     ),
     unverified=("4,952 of the 5,000 val images have annotations", "test-dev is about 20,288 of the test images"),
 )
+
+CARDS = (CARD,)

@@ -6,20 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reprolib.data.acquire.fetch import Given, downloads, gather, given_files
-from reprolib.data.acquire.prepared import Prepared, Split
+from reprolib.data.acquire.options import SEMANTIC_OPTION, SOURCE_OPTIONS, check_options, given_folder, given_semantic
+from reprolib.data.acquire.prepared import SPLITS, Prepared, Split
+from reprolib.data.acquire.source_folder import count, link
 from reprolib.data.acquire.unpack import unpack
 from reprolib.data.cards import CARDS
 from reprolib.data.errors import DataError
-from reprolib.data.sets.common import (
-    SEMANTIC_OPTION,
-    SOURCE_OPTIONS,
-    SPLITS,
-    check_options,
-    count,
-    given_folder,
-    given_semantic,
-    link,
-)
 
 NAME = "coco"
 OPTIONS = (*SOURCE_OPTIONS, SEMANTIC_OPTION)
@@ -50,7 +42,7 @@ def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | 
 
 def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     given = given_files(CARDS[NAME], options.get("from_archive"))
-    place((*IMAGES, ANNOTATIONS), root=root, given=given, source=given_folder(name, options))
+    place((*IMAGES, ANNOTATIONS), root=root, given=given, source=given_folder(CARDS[name], options))
     return find(name, options, root=root)
 
 

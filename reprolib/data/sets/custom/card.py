@@ -19,3 +19,5 @@ CARD = Card(
     ),
     notes=("read where it is, nothing is copied", "crowds (iscrowd 1) are ignore regions"),
 )
+
+CARDS = (CARD,)

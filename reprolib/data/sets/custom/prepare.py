@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from reprolib.data.acquire.prepared import Prepared
+from reprolib.data.acquire.options import check_options, given_folder
+from reprolib.data.acquire.prepared import SPLITS, Prepared
 from reprolib.data.cards import CARDS
 from reprolib.data.document import file_name, read_document
 from reprolib.data.errors import DataError
-from reprolib.data.sets.coco_folder import prepare as coco_folder
-from reprolib.data.sets.common import SPLITS, check_options, given_folder
+from reprolib.data.sets.custom import coco_folder
 
 NAME = "custom"
 
@@ -19,7 +19,7 @@ NAME = "custom"
 def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     """options: from_dir, a folder in which the parts of both splits are found by their names."""
     check_options(name, options, known=("from_dir",))
-    folder = given_folder(name, options)
+    folder = given_folder(CARDS[name], options)
     if folder is None:
         raise DataError(f"data set {name}: which folder? {CARDS[name].how_to}")
     paths = {}

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
-from reprolib.data.acquire.prepared import Prepared, Split
+from reprolib.data.acquire.options import check_options
+from reprolib.data.acquire.prepared import SPLITS, Prepared, Split
 from reprolib.data.cards import CARDS
 from reprolib.data.errors import DataError
 from reprolib.data.scenes import aerial, sar_ships, street
 from reprolib.data.scenes.write import write_scenes
-from reprolib.data.sets.common import SPLITS, check_options
 
 FAMILIES: Mapping[str, ModuleType] = MappingProxyType({"sar_ships": sar_ships, "aerial": aerial, "street": street})
 OPTIONS = ("train", "val", "size", "seed")

@@ -33,3 +33,5 @@ CARD = Card(
     ),
     unverified=("size of the archive: second-hand", "no licence is stated for the data"),
 )
+
+CARDS = (CARD,)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reprolib.data.acquire.fetch import given_files
-from reprolib.data.acquire.prepared import Prepared
+from reprolib.data.acquire.options import SOURCE_OPTIONS, check_options, choice
+from reprolib.data.acquire.prepared import Prepared, converted
+from reprolib.data.acquire.source_folder import source_folder
 from reprolib.data.cards import CARDS
-from reprolib.data.sets.common import SOURCE_OPTIONS, check_options, choice, converted
 from reprolib.data.sets.hrsid import convert as hrsid
-from reprolib.data.sets.unpacked import unpacked
 
 OPTIONS = (*SOURCE_OPTIONS, "split")
 
@@ -22,12 +22,14 @@ def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | 
     split, source, folder = choice(name, options, "split", hrsid.SPLITS), root / name, root / f"{name}_coco"
     if not source.exists() or not hrsid.is_prepared(source, folder, contents=hrsid.published()):
         return None
-    return converted(name, images=hrsid.images_folder(source), annotations=folder / "annotations" / split, val="test")
+    return converted(
+        CARDS[name], images=hrsid.images_folder(source), annotations=folder / "annotations" / split, val="test"
+    )
 
 
 def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     card = CARDS[name]
     given = given_files(card, options.get("from_archive"))
-    source = unpacked(card, options, root=root, given=given, files=card.files)
+    source = source_folder(card, options, root=root, given=given, files=card.files)
     hrsid.convert(source, root / f"{name}_coco", contents=hrsid.published())
     return find(name, options, root=root)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reprolib.data.acquire.fetch import given_files
-from reprolib.data.acquire.prepared import Prepared, Split
+from reprolib.data.acquire.options import SOURCE_OPTIONS, check_options
+from reprolib.data.acquire.prepared import SPLITS, Prepared, Split
+from reprolib.data.acquire.source_folder import source_folder
 from reprolib.data.acquire.unpack import unpack
 from reprolib.data.cards import CARDS
-from reprolib.data.sets.common import SOURCE_OPTIONS, SPLITS, check_options
 from reprolib.data.sets.isaid import convert as isaid
-from reprolib.data.sets.unpacked import unpacked
 
 
 def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | None:
@@ -28,7 +28,7 @@ def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | 
 def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     card = CARDS[name]
     given = given_files(card, options.get("from_archive"))
-    source = unpacked(card, options, root=root, given=given, files=card.files)
+    source = source_folder(card, options, root=root, given=given, files=card.files)
     if not source.is_symlink():  # as officially published, masks are in archives of their own
         for masks in sorted(source.glob("*/*_masks/images.zip")):
             unpack(masks, masks.parent)

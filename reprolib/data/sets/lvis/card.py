@@ -38,6 +38,7 @@ CARD = Card(
     ),
     unpacked_bytes=1_400_000_000,
     class_count=1_203,
+    needs=("coco",),
     splits={
         "train": {"images": 100_170},
         "val": {"images": 19_809, "instances": 244_707},
@@ -55,3 +56,5 @@ CARD = Card(
     ),
     unverified=("train has 1,270,141 instances",),
 )
+
+CARDS = (CARD,)

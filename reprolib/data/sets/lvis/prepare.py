@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reprolib.data.acquire.fetch import check_space, downloads, gather, given_files
-from reprolib.data.acquire.prepared import Prepared, Split
+from reprolib.data.acquire.options import SOURCE_OPTIONS, check_options, given_folder
+from reprolib.data.acquire.prepared import SPLITS, Prepared, Split
+from reprolib.data.acquire.source_folder import link, lock
 from reprolib.data.acquire.unpack import unpack
 from reprolib.data.cards import CARDS
 from reprolib.data.errors import DataError
 from reprolib.data.sets.coco import prepare as coco
-from reprolib.data.sets.common import SOURCE_OPTIONS, SPLITS, check_options, given_folder, link, lock
 from reprolib.data.sets.lvis import convert as lvis
 
 IMAGE_BYTES = 20_200_000_000  # unpacked, of train2017 and val2017
@@ -36,7 +37,7 @@ def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     card, image_card = CARDS[name], CARDS[coco.NAME]
     image_files = [file for file in image_card.files if file.name in coco.IMAGES]
     given = given_files(card, options.get("from_archive"), files=[*card.files, *image_files])
-    annotations, source = _annotations(root, name), given_folder(name, options)
+    annotations, source = _annotations(root, name), given_folder(CARDS[name], options)
     if source:
         _link(name, source, annotations)
     wanted = [file for file, path in zip(card.files, annotations.values(), strict=True) if not path.is_file()]

@@ -81,3 +81,5 @@ CARD = Card(
     ),
     unverified=("whether every copy of the images in circulation holds the same bytes",),
 )
+
+CARDS = (CARD,)

@@ -16,8 +16,9 @@ SSDD = Card(
     citation="Zhang et al., SAR Ship Detection Dataset (SSDD): Official Release, Remote Sensing 2021, 13(18), 3690",
     files=(
         File(name="Official-SSDD-OPEN.rar", drive="1glNJUGotrbEyk43twwB9556AdngJsynZ", about_bytes=1_040_000_000),
-        File(  # the labels `hq_isnet`
+        File(
             name="SSDD.json",
+            only_with=("labels", "hq_isnet"),
             url=(
                 "https://raw.githubusercontent.com/chaozhong2010/VHR-10_dataset_coco/"
                 "ce0ba0f5f6a0737031f1cbe05e785ddd5ef05bd7/SSDD.json"
@@ -57,6 +58,7 @@ SSDD = Card(
 SSDD_7_3 = replace(
     SSDD,
     name="ssdd_7_3",
+    shares_files_of="ssdd",
     title=f"{SSDD.title}, split 7:3",
     splits={
         "all": SSDD.splits["all"],
@@ -70,3 +72,5 @@ SSDD_7_3 = replace(
         *SSDD.notes[1:],
     ),
 )
+
+CARDS = (SSDD, SSDD_7_3)

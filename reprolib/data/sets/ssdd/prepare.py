@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reprolib.data.acquire.fetch import downloads, gather, given_files
-from reprolib.data.acquire.prepared import Prepared
+from reprolib.data.acquire.options import SOURCE_OPTIONS, check_options, choice
+from reprolib.data.acquire.prepared import Prepared, converted
+from reprolib.data.acquire.source_folder import lock, source_folder
 from reprolib.data.cards import CARDS
-from reprolib.data.sets.common import SOURCE_OPTIONS, check_options, choice, converted, lock
 from reprolib.data.sets.ssdd import convert as ssdd
-from reprolib.data.sets.unpacked import unpacked
 
 SOURCE = "ssdd"  # of both names
 SPLITS = {"ssdd": "official", "ssdd_7_3": "own"}  # by name: 928/232 and 812/348
@@ -28,7 +28,7 @@ def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | 
     if not source.exists() or not ssdd.is_prepared(source, folder, contents=ssdd.LABELS[labels]()):
         return None
     annotations = folder / "annotations" / SPLITS[name]
-    return converted(name, images=ssdd.images_folder(source), annotations=annotations, val="test")
+    return converted(CARDS[name], images=ssdd.images_folder(source), annotations=annotations, val="test")
 
 
 def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
@@ -40,7 +40,7 @@ def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
         given, paths = given_files(card, options.get("from_archive")), {}
         if ssdd.LABELS[labels]().json:
             paths = gather(card, downloads(root, SOURCE), given=given, files=[annotations])
-        source = unpacked(card, options, root=root, given=given, files=[archive])
+        source = source_folder(card, options, root=root, given=given, files=[archive])
         ssdd.convert(
             source,
             _folder(labels, root),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from reprolib.data.acquire.prepared import Prepared, Split
+from reprolib.data.acquire.options import SEMANTIC_OPTION, check_options, given_semantic
+from reprolib.data.acquire.prepared import SPLITS, Prepared, Split
 from reprolib.data.card import Card
 from reprolib.data.cards import CARDS
 from reprolib.data.errors import DataError
-from reprolib.data.sets.common import SEMANTIC_OPTION, SPLITS, check_options, given_semantic
 
 FOLDER_OPTIONS = ("train_images", "train_annotations", "val_images", "val_annotations")
 HINT = "kind: coco_folder, " + ", ".join(f"{option}: PATH" for option in FOLDER_OPTIONS)

@@ -1,1 +1,0 @@
-"""Data set coco_folder: card, conversion, preparation."""
