@@ -3,7 +3,8 @@
 `python -m benchmarks coverage` draws data sets from a population of generated images, in which the AP of two
 systems is known, and counts how often the intervals of AP and of the difference contain it. Four intervals from the
 same draws: `normal` is the estimate +- 1.96 standard deviations of the draws, which is what tables use
-(`reprolib.tables.uncertainty`); `percentile`, `basic` and `bca` (bias-corrected and accelerated) are beside it.
+(`reprolib.tables.confidence_intervals`); `percentile`, `basic` and `bca` (bias-corrected and accelerated) are beside
+it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from benchmarks.bootstrap import generate_matches
 from benchmarks.report import show
 from reprolib.evaluation.bootstrap import average_precision, resample_counts
 from reprolib.evaluation.matches import Matches
-from reprolib.tables.uncertainty import LEVEL
+from reprolib.tables.confidence_intervals import LEVEL
 
 POPULATION, CLASSES, DETECTIONS_PER_IMAGE = 20_000, 5, 20
 QUALITIES = (0.75, 0.65)

@@ -248,10 +248,10 @@ def _report(options: argparse.Namespace) -> None:
 
 def _noise(options: argparse.Namespace) -> None:
     from reprolib.evaluation.record import read_records
-    from reprolib.tables.seed_noise import text, write_seed_noise
+    from reprolib.tables.seed_noise import seed_noise_text, write_seed_noise
 
     results = load_profile(options.profile).results
-    print(text(write_seed_noise(read_records(results / "records"), results / "seed_noise.json")))
+    print(seed_noise_text(write_seed_noise(read_records(results / "records"), results / "seed_noise.json")))
 
 
 def _cost(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import pytest
 from reprolib.site.content import gather
 from reprolib.site.pages import gains_drawing
 from reprolib.site.readme import BEGIN, END, FIGURE, NAME, replaced, section
-from reprolib.tables.verdict import VERDICTS
+from reprolib.tables.verdicts import VERDICTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

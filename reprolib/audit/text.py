@@ -70,7 +70,7 @@ def paper_section(paper: str) -> str:
 def page(checked: Sequence[Checked]) -> str:
     """The page of all findings, Markdown, with links to the lines of the CSV files as seen from `results/`."""
     found = in_order([finding for one in checked for finding in one.findings])
-    unchecked = [claim for claim in load_claims() if claim.judged == "not checkable"]
+    unchecked = [claim for claim in load_claims() if claim.consistent == "not checkable"]
     parts = [
         "# Audit of the reported numbers",
         "Written by `notebooks/audit.ipynb`; `reprolib audit` shows the same. No run is needed for it: every reported"

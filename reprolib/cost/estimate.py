@@ -13,7 +13,7 @@ from reprolib.engine.schedules import total_iterations
 from reprolib.evaluation.record import read_records
 from reprolib.params import Profile, Run
 from reprolib.pipeline.plan import profile_runs, table_by_id
-from reprolib.tables.described import read_reports
+from reprolib.tables.data_reports import read_reports
 
 
 @dataclass(frozen=True, kw_only=True)

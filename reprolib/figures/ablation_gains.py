@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reprolib.figures.pictures import COLOURS, GREY, NothingToDraw, Picture, finish, house_style, new_figure
-from reprolib.tables.join import JoinedRow
-from reprolib.tables.layout import metric_label, printed_components
-from reprolib.tables.uncertainty import Interval, estimate_gain, paired
+from reprolib.tables.confidence_intervals import Interval, estimate_gain, gain
+from reprolib.tables.layout import ablation_label, metric_label
+from reprolib.tables.table_rows import TableRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ REPORTED, REPRODUCED = "#7F7F7F", COLOURS[1]
 
 @house_style
 def ablation_gains(
-    rows: Sequence[JoinedRow],
+    rows: Sequence[TableRow],
     *,
     metric: str = "segm/AP",
     over: Sequence[int] = (),
@@ -29,7 +29,7 @@ def ablation_gains(
 
     over: numbers of other rows; one more panel each for the reproduced gains over it. Every panel has its own axis
     because the levels differ by setting; zero is the row that is compared with. Reproduced bars carry their 95%
-    interval where there is one, over the baseline for all rows together (`JoinedCell.delta_interval`). Raises
+    interval where there is one, over the baseline for all rows together (`TableCell.gain_interval`). Raises
     NothingToDraw where the table is no ablation.
     """
     base = next((row for row in rows if row.is_baseline), None)
@@ -39,10 +39,10 @@ def ablation_gains(
     bases = [base, *(row for row in rows if row.number in over)]
     figure = new_figure(8.2 + 2.6 * (len(bases) - 1), 1.5 + 0.3 * len(shown))
     left, *panels = figure.subplots(1, 1 + len(bases), sharey=True)
-    theirs = [row.cell(metric).delta_reported for row in shown]
+    theirs = [row.cell(metric).gain_reported for row in shown]
     _bars(left, theirs, [None] * len(shown), colour=REPORTED, missing="not printed")
     names = [
-        f"{row.number}  {row.head.method if row.extra else what_differs(row, base, rows)}"
+        f"{row.number}  {row.head.method if row.extra else ablation_label(row, base)}"
         + (" ?" if row.head.components is None else "")
         for row in shown
     ]
@@ -89,28 +89,17 @@ def _bars(
     axes.tick_params(axis="y", length=0)
 
 
-def what_differs(row: JoinedRow, base: JoinedRow, rows: Sequence[JoinedRow]) -> str:
-    """The row's components; where the baseline has them all and more, those that it lacks."""
-    parts, whole = printed_components(row, rows), printed_components(base, rows)
-    if set(parts) < set(whole):
-        return "without " + ", ".join(name for name in whole if name not in parts)
-    return " + ".join(parts) or row.head.method
+def _gain(row: TableRow, base: TableRow, metric: str) -> float | None:
+    ours, theirs = row.cell(metric), base.cell(metric)
+    return gain(ours.measured, theirs.measured) if ours and theirs else None
 
 
-def _gain(row: JoinedRow, base: JoinedRow, metric: str) -> float | None:
-    cells = [one.cell(metric) for one in (row, base)]
-    if not all(cell and cell.measured.values for cell in cells):
-        return None
-    ours, theirs, _ = paired(*(cell.measured for cell in cells))
-    return ours.mean - theirs.mean
-
-
-def _gain_interval(row: JoinedRow, base: JoinedRow, metric: str) -> Interval | None:
+def _gain_interval(row: TableRow, base: TableRow, metric: str) -> Interval | None:
     """As the table has it over its own baseline; over another row for this difference alone."""
     ours, theirs = row.cell(metric), base.cell(metric)
     if not ours or not theirs or row is base:
         return None
     if base.is_baseline:
-        return ours.delta_interval
-    found = estimate_gain(ours.measured, theirs.measured, noise=ours.noise)
-    return found.interval() if found else None
+        return ours.gain_interval
+    estimated = estimate_gain(ours.measured, theirs.measured, noise=ours.noise)
+    return estimated.interval() if estimated else None

@@ -46,8 +46,9 @@ class Place:
 class Claim:
     """One claim. minuend, subtrahend: rows, None where the claim speaks of no single row (then see their texts).
 
-    claimed: the printed difference or value, or a condition such as ">0". judged: what claims.csv says about it
-    (yes, no, not checkable), which the audit does not use. expanded: our row of a general statement.
+    claimed: the printed difference or value, or a condition such as ">0". consistent: whether the paper's own tables
+    bear it out, by claims.csv (yes, no, not checkable), which the audit does not use. expanded: our row of a general
+    statement.
     """
 
     paper: str
@@ -61,7 +62,7 @@ class Claim:
     subtrahend_text: str
     claimed: str
     table_delta: str
-    judged: str
+    consistent: str
     note: str
 
     @property
@@ -118,7 +119,7 @@ def _claim(fields: dict[str, str], *, paper: str, where: str) -> Claim:
         subtrahend_text=fields["subtrahend"],
         claimed=fields["claimed_delta"],
         table_delta=fields["table_delta"],
-        judged=fields["consistent"],
+        consistent=fields["consistent"],
         note=fields["note"],
     )
 

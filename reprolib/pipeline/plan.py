@@ -27,7 +27,7 @@ from reprolib.papers.reported import load_table
 from reprolib.papers.systems import gather_systems
 from reprolib.params import ParamsError, Profile, Run, load_profile, resolve
 from reprolib.pipeline.fingerprint import PACKAGE, code_hashes, digest, libraries
-from reprolib.tables.described import prepared_name, read_reports
+from reprolib.tables.data_reports import prepared_name, read_reports
 
 TRAIN_ENTRIES = ("reprolib.pipeline.runs.build", "reprolib.pipeline.runs.training")
 EVALUATE_ENTRIES = ("reprolib.pipeline.runs.build", "reprolib.pipeline.runs.evaluation")

@@ -16,7 +16,7 @@ from reprolib.site.content import Content
 from reprolib.site.index import INTERVALS, MEANINGS
 from reprolib.site.notebooks import highlighting, notebook_html
 from reprolib.tables.layout import metric_label
-from reprolib.tables.texts import count_word, interval_text, number_text, row_ranges
+from reprolib.tables.number_text import count_word, interval_text, number_text, row_ranges
 
 HERE = Path(__file__).parent
 

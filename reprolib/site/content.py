@@ -13,14 +13,13 @@ from reprolib.audit.run import Checked, audit, in_order
 from reprolib.experiment import Table
 from reprolib.papers import catalog
 from reprolib.papers.claims import load_claims
-from reprolib.papers.systems import System as Known
-from reprolib.papers.systems import gather_systems
+from reprolib.papers.systems import System, gather_systems
 from reprolib.params import Profile
-from reprolib.tables.claims import Claim, join_claims
-from reprolib.tables.joined import JoinedCell, JoinedRow
-from reprolib.tables.layout import Sheet, lay_out
-from reprolib.tables.recipe import Recipe, recipes
-from reprolib.tables.render import join_tables
+from reprolib.tables.claim_verdicts import ClaimVerdict, judge_claims
+from reprolib.tables.layout import Sheet
+from reprolib.tables.recipe import Recipe
+from reprolib.tables.render import read_rows, sheet_of
+from reprolib.tables.table_rows import TableCell, TableRow
 
 # What a publication prints per image, as images per second.
 _RATE = {"fps": lambda value: value, "time_ms": lambda value: 1000 / value}
@@ -28,44 +27,43 @@ _RATE = {"fps": lambda value: value, "time_ms": lambda value: 1000 / value}
 
 @dataclass(frozen=True, kw_only=True)
 class TableContent:
-    """One table joined with the records: its rows, the sheet that lays them out, and the recipes of the rows."""
+    """One table beside the records: its rows, and the sheet that lays them out."""
 
     table: Table
-    rows: Sequence[JoinedRow]
+    rows: Sequence[TableRow]
     sheet: Sheet
-    recipes: Sequence[Recipe]
 
     @property
     def title(self) -> str:
         return f"Table {self.table.number}: {self.table.title}"
 
-    def recipe_of(self, row: JoinedRow) -> Recipe | None:
+    def recipe_of(self, row: TableRow) -> Recipe | None:
         """The recipe of a row, None for one without an experiment."""
-        return next((recipe for recipe in self.recipes if row.number in recipe.rows), None)
+        return next((recipe for recipe in self.sheet.recipes if row.number in recipe.rows), None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ShownRow:
     """A row of a table that shows a system."""
 
     content: TableContent
-    row: JoinedRow
+    row: TableRow
 
-    def rate(self) -> JoinedCell | None:
+    def rate(self) -> TableCell | None:
         """The cell of its speed."""
-        return next((cell for cell in self.row.cells if cell.cell.metric in _RATE), None)
+        return next((cell for cell in self.row.cells if cell.reported.metric in _RATE), None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class System:
+class ShownSystem:
     """A method as publications name it, with every row that shows it.
 
-    known: what is known of it besides; None of what stands in rows of the suite's own alone.
+    facts: publication, cost and code; None where only rows of the suite's own show it.
     """
 
     name: str
-    known: Known | None
-    places: Sequence[Place]
+    facts: System | None
+    places: Sequence[ShownRow]
 
     @property
     def slug(self) -> str:
@@ -78,12 +76,11 @@ class System:
     @property
     def records(self) -> list[Mapping]:
         """The records of its rows, each once."""
-        found = {record["run"]: record for place in self.places for record in place.row.records}
-        return list(found.values())
+        return list({record["run"]: record for place in self.places for record in place.row.records}.values())
 
-    def reported(self, metric: str) -> list[Place]:
+    def reported(self, metric: str) -> list[ShownRow]:
         """The rows that print a metric."""
-        return [place for place in self.places if (cell := place.row.cell(metric)) and cell.cell.value is not None]
+        return [place for place in self.places if (cell := place.row.cell(metric)) and cell.reported.value is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +90,9 @@ class Content:
     profile: Profile
     results: Path
     tables: Mapping[str, TableContent]
-    systems: Sequence[System]
+    systems: Sequence[ShownSystem]
     records: Mapping[str, Mapping]
-    claims: Sequence[Claim]
+    claims: Sequence[ClaimVerdict]
     checks: Sequence[Checked]
 
     @property
@@ -112,7 +109,7 @@ class Content:
         """A paper's tables in printed order."""
         return [content for content in self.tables.values() if content.table.paper == paper]
 
-    def system(self, name: str) -> System | None:
+    def system(self, name: str) -> ShownSystem | None:
         """A system by its name; None for what is none, such as a row that describes data."""
         return next((system for system in self.systems if system.name == name), None)
 
@@ -123,30 +120,27 @@ def gather(profile_name: str | None = None, *, params: str | Path = "params.yaml
     Raises ParamsError for an unknown profile, RecordError for a record that cannot be read.
     """
     printed = catalog.all_tables()
-    profile, paper, records, joined = join_tables(list(printed.values()), profile_name, params=params)
-    results = (Path(params).parent / profile.results).absolute()
-    tables = {}
-    for name, table in printed.items():
-        rows = joined[name]
-        found = recipes(rows, profile, paper)
-        tables[name] = TableContent(
-            table=table, rows=rows, sheet=lay_out(table, rows, profile, found), recipes=tuple(found)
-        )
+    sources, rows = read_rows(list(printed.values()), profile_name, params=params)
+    profile = sources.profile
+    tables = {
+        name: TableContent(table=table, rows=rows[name], sheet=sheet_of(table, rows[name], profile))
+        for name, table in printed.items()
+    }
     return Content(
         profile=profile,
-        results=results,
+        results=(Path(params).parent / profile.results).absolute(),
         tables=tables,
         systems=_systems(list(tables.values()), Path(params).parent),
-        records=records,
-        claims=join_claims(load_claims(), joined),
+        records=sources.records,
+        claims=judge_claims(load_claims(), rows),
         checks=audit(),
     )
 
 
-def images_per_second(cell: JoinedCell) -> tuple[float | None, float | None]:
+def images_per_second(cell: TableCell) -> tuple[float | None, float | None]:
     """A speed as reported and as reproduced, both in images per second."""
-    turn = _RATE[cell.cell.metric]
-    return tuple(turn(value) if value else None for value in (cell.cell.value, cell.reproduced))
+    convert = _RATE[cell.reported.metric]
+    return tuple(convert(value) if value else None for value in (cell.reported.value, cell.reproduced))
 
 
 def slug(text: str) -> str:
@@ -154,15 +148,15 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower().replace("+", " plus ")).strip("-")
 
 
-def _systems(tables: Sequence[TableContent], root: Path) -> list[System]:
-    known = {system.name: system for system in gather_systems(root)}
-    places: dict[str, list[Place]] = {}
+def _systems(tables: Sequence[TableContent], root: Path) -> list[ShownSystem]:
+    facts = {system.name: system for system in gather_systems(root)}
+    places: dict[str, list[ShownRow]] = {}
     for content in tables:
         for row in content.rows:
             names = [row.head.method]
-            if row.experiment and row.experiment.system in known and not known[row.experiment.system].named:
+            if row.experiment and row.experiment.system in facts and not facts[row.experiment.system].named:
                 names.append(row.experiment.system)  # run in place of the one that the row names
             for name in filter(None, names):
-                places.setdefault(name, []).append(Place(content=content, row=row))
-    systems = [System(name=name, known=known.get(name), places=tuple(found)) for name, found in places.items()]
+                places.setdefault(name, []).append(ShownRow(content=content, row=row))
+    systems = [ShownSystem(name=name, facts=facts.get(name), places=tuple(rows)) for name, rows in places.items()]
     return sorted(systems, key=lambda system: system.name.lower())

@@ -6,11 +6,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reprolib.figures.ablation_gains import what_differs
 from reprolib.figures.pictures import NothingToDraw
 from reprolib.site.svg import CLASS, GRID, INK, MARKERS, MUTED, SERIES, Drawing, drawn, finish, new_figure
-from reprolib.tables.joined import JoinedRow
-from reprolib.tables.layout import metric_label, row_label
+from reprolib.tables.layout import ablation_label, metric_label, row_label
+from reprolib.tables.table_rows import TableRow
 
 REPORTED, REPRODUCED = MUTED, SERIES[0]
 
@@ -28,7 +27,7 @@ class Point:
 
 
 @drawn
-def reported_and_reproduced(rows: Sequence[JoinedRow], metric: str, *, name: str) -> Drawing:
+def reported_and_reproduced(rows: Sequence[TableRow], metric: str, *, name: str) -> Drawing:
     """A line per row of a table: the reported number as a ring, the reproduced one as a dot with its interval.
 
     Rows that print the metric are shown, whether run or not. Raises NothingToDraw where none has both numbers.
@@ -41,16 +40,16 @@ def reported_and_reproduced(rows: Sequence[JoinedRow], metric: str, *, name: str
     axes = figure.subplots()
     for place, row in enumerate(shown):
         cell = row.cell(metric)
-        if cell.cell.value is not None and cell.reproduced is not None:
-            axes.plot([cell.cell.value, cell.reproduced], [place, place], color=GRID, linewidth=1.2, zorder=1)
+        if cell.reported.value is not None and cell.reproduced is not None:
+            axes.plot([cell.reported.value, cell.reproduced], [place, place], color=GRID, linewidth=1.2, zorder=1)
         if cell.interval:
             axes.plot(
                 [cell.interval.low, cell.interval.high], [place, place], color=REPRODUCED, linewidth=2.4, zorder=2
             )
         if cell.reproduced is not None:
             axes.plot(cell.reproduced, place, "o", color=REPRODUCED, markersize=6, zorder=3)
-        if cell.cell.value is not None:
-            axes.plot(cell.cell.value, place, "o", markeredgecolor=REPORTED, markerfacecolor="none", zorder=4)
+        if cell.reported.value is not None:
+            axes.plot(cell.reported.value, place, "o", markeredgecolor=REPORTED, markerfacecolor="none", zorder=4)
     axes.set_yticks(range(len(shown)), [f"{_short(_name(row, rows))}  {row.number}" for row in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlabel(metric_label(metric))
@@ -150,12 +149,12 @@ def _legend(figure, entries: Sequence[tuple[str, str, str, bool]]) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 5), fontsize=8, labelcolor=INK)
 
 
-def _name(row: JoinedRow, rows: Sequence[JoinedRow]) -> str:
+def _name(row: TableRow, rows: Sequence[TableRow]) -> str:
     """In an ablation its components, which tell rows apart; else the system."""
     base = next((other for other in rows if other.is_baseline), None)
     if base is None or row is base or row.extra or row.head.row_kind != "ablation":
         return row_label(row, rows)
-    return what_differs(row, base, rows)
+    return ablation_label(row, base)
 
 
 def _short(text: str) -> str:

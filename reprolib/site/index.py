@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reprolib.files import write_atomic
 from reprolib.papers import catalog
-from reprolib.tables.verdict import VERDICTS
+from reprolib.tables.verdicts import VERDICTS
 
 MEANINGS = {
     "reproduced": "the 95% interval contains the reported number (in ablations: the reported gain, not zero)",

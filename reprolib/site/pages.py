@@ -14,12 +14,11 @@ from reprolib.papers import catalog
 from reprolib.site.content import Content, TableContent, slug
 from reprolib.site.drawings import Point, gains, reported_and_reproduced
 from reprolib.site.svg import Drawing
-from reprolib.tables.claims import Claim
-from reprolib.tables.join import main_metrics
-from reprolib.tables.joined import JoinedCell, JoinedRow
-from reprolib.tables.layout import component_columns, decimals_of, metric_label, printed_components, row_label
-from reprolib.tables.texts import NOTHING, interval_text, spread_text
-from reprolib.tables.verdict import VERDICTS
+from reprolib.tables.claim_verdicts import ClaimVerdict
+from reprolib.tables.layout import decimals_of, metric_label
+from reprolib.tables.number_text import NOTHING, interval_text, spread_text
+from reprolib.tables.table_rows import TableCell, TableRow
+from reprolib.tables.verdicts import VERDICTS
 
 
 def short_title(paper: str) -> str:
@@ -31,19 +30,19 @@ def claim_matrix(content: Content) -> list[dict[str, object]]:
     """A line per paper: its claims, how many of each verdict, and how many its own tables do not bear out."""
     lines = []
     for paper in content.papers:
-        found = [claim for claim in content.claims if claim.paper == paper]
+        results = [result for result in content.claims if result.claim.paper == paper]
         lines.append(
             {
                 "paper": paper,
-                "claims": found,
-                "counts": Counter(claim.verdict for claim in found),
-                "odd": sum(claim.consistent == "no" for claim in found),
+                "claims": results,
+                "counts": Counter(result.verdict for result in results),
+                "odd": sum(result.claim.consistent == "no" for result in results),
             }
         )
     return lines
 
 
-def verdicts_of(claims: Sequence[Claim]) -> list[str]:
+def verdicts_of(claims: Sequence[ClaimVerdict]) -> list[str]:
     """The verdicts that occur, in the order of the list."""
     return [word for word in VERDICTS if any(claim.verdict == word for claim in claims)]
 
@@ -68,8 +67,8 @@ def gains_drawing(content: Content, *, name: str) -> Drawing | None:
     """Reproduced over reported gains in mask AP of every ablation row that has both; None without any."""
     points = [
         Point(
-            x=cell.delta_reported,
-            y=cell.delta_reproduced,
+            x=cell.gain_reported,
+            y=cell.gain_reproduced,
             group=short_title(table.table.paper),
             link=f"tables/{table.table.id}.html#row-{row.number}",
         )
@@ -78,72 +77,60 @@ def gains_drawing(content: Content, *, name: str) -> Drawing | None:
     return drawn_or_none(gains, points, name=name, note=content.profile.note)
 
 
-def _gained(content: Content) -> Iterator[tuple[TableContent, JoinedRow, JoinedCell]]:
+def _gained(content: Content) -> Iterator[tuple[TableContent, TableRow, TableCell]]:
     for table in content.tables.values():
         for row in table.rows:
             cell = row.cell("segm/AP")
-            if cell and cell.delta_reproduced is not None and cell.delta_reported is not None:
+            if cell and cell.gain_reproduced is not None and cell.gain_reported is not None:
                 yield table, row, cell
 
 
 def table_page(content: Content, table: TableContent) -> dict[str, object]:
     """A table's page: its rows with the main metrics, every number, and figures of the main metrics that have run."""
-    rows, sheet = list(table.rows), table.sheet
-    main = main_metrics(rows)
-    ablation = any(cell.delta_reported is not None for row in rows for cell in row.cells)
-    components = component_columns(rows)
-    listed = not components and len({printed_components(row, rows) for row in rows} - {()}) > 1
-    numbers = []
+    sheet = table.sheet
+    numbers = {}
     entries = iter(sheet.cell_body)
-    for row in rows:
+    for row in table.rows:
         for cell in row.cells:
             texts = dict(zip(sheet.cell_columns, next(entries), strict=True))
-            decimals = decimals_of(cell.cell)
-            numbers.append(
-                {
-                    "row": row,
-                    "cell": cell,
-                    "label": row_label(row, rows),
-                    "reported": texts["reported"],
-                    # The interval has a column of its own here.
-                    "reproduced": texts["reproduced"].text.replace(spread_text(cell.interval, decimals) or "±", ""),
-                    "difference": texts["difference"].text,
-                    "interval": interval_text(cell.interval, decimals),
-                    "gain": texts["gain reproduced"].text if "gain reproduced" in texts else NOTHING,
-                }
-            )
-    by_place = {(item["row"].number, item["cell"].cell.metric): item for item in numbers}
+            decimals = decimals_of(cell.reported)
+            numbers[row.number, cell.reported.metric] = {
+                "row": row,
+                "cell": cell,
+                "label": texts["system"].text,
+                "reported": texts["reported"],
+                # The interval has a column of its own here.
+                "reproduced": texts["reproduced"].text.replace(spread_text(cell.interval, decimals) or "±", ""),
+                "difference": texts["difference"].text,
+                "interval": interval_text(cell.interval, decimals),
+                "gain": texts["gain reproduced"].text if sheet.ablation else NOTHING,
+            }
     lines = []
-    for row, body in zip(rows, sheet.body, strict=True):
+    for row, marks, body in zip(table.rows, sheet.component_marks, sheet.body, strict=True):
         recipe = table.recipe_of(row)
-        on = printed_components(row, rows)
-        tick = "(✓)" if row.head.components is None else "✓"
         lines.append(
             {
                 "row": row,
                 "notes": body[0].notes,
-                "label": row_label(row, rows),
+                "label": body[1].text,
                 "system": content.system(row.head.method),
-                "components": [", ".join(on)] if listed else [tick if name in on else "" for name in components],
-                "cells": [by_place.get((row.number, metric)) for metric in main],
+                "components": marks,
+                "cells": [numbers.get((row.number, metric)) for metric in sheet.metrics],
                 "recipe": recipe,
-                "recipe_number": table.recipes.index(recipe) + 1 if recipe else None,
+                "recipe_number": sheet.recipes.index(recipe) + 1 if recipe else None,
                 "differing": sum(line.differs for line in recipe.lines) if recipe else None,
             }
         )
     drawings = [
-        drawn_or_none(reported_and_reproduced, rows, metric, name=f"{table.table.id}-{metric}")
-        for metric in main
-        if rows[0].head.row_kind != "dataset"
+        drawn_or_none(reported_and_reproduced, table.rows, metric, name=f"{table.table.id}-{metric}")
+        for metric in sheet.metrics
+        if table.rows[0].head.row_kind != "dataset"
     ]
     return {
         "content": table,
-        "main": main,
-        "ablation": ablation,
-        "width": 7 if ablation else 5,
-        "components": ["components"] if listed else components,
+        "width": 7 if sheet.ablation else 5,
         "lines": lines,
-        "numbers": numbers,
+        "numbers": list(numbers.values()),
         "drawings": [drawing for drawing in drawings if drawing],
         "findings": [finding for finding in content.findings if table.table.id in finding.tables],
     }

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reprolib.audit.printed import LOWER_IS_BETTER
+from reprolib.audit.printed import better
 from reprolib.papers.systems import COSTS
-from reprolib.site.content import Content, Place, System, images_per_second
+from reprolib.site.content import Content, ShownRow, ShownSystem, images_per_second
 from reprolib.site.drawings import Point, speed_accuracy
 from reprolib.site.pages import drawn_or_none, relative, short_title
 from reprolib.site.svg import Drawing
 from reprolib.tables import systems_page as texts
-from reprolib.tables.join import main_metrics
-from reprolib.tables.layout import printed_components
-from reprolib.tables.texts import NOTHING, number_text
+from reprolib.tables.number_text import NOTHING, number_text
 
 
 def speed_drawing(content: Content) -> Drawing | None:
@@ -23,7 +21,7 @@ def speed_drawing(content: Content) -> Drawing | None:
     """
     reported, reproduced = [], {}
     for system in content.systems:
-        if system.known and not system.known.named:
+        if system.facts and not system.facts.named:
             continue  # its rows are another's, under whose name they are printed
         for place in system.places:
             mask, rate = place.row.cell("segm/AP"), place.rate()
@@ -32,15 +30,15 @@ def speed_drawing(content: Content) -> Drawing | None:
             theirs, ours = images_per_second(rate)
             paper = short_title(place.content.table.paper)
             named = {"group": paper, "name": system.slug, "link": f"systems/{system.slug}.html"}
-            if theirs and mask.cell.value is not None:
-                reported.append(Point(x=theirs, y=mask.cell.value, **named))
+            if theirs and mask.reported.value is not None:
+                reported.append(Point(x=theirs, y=mask.reported.value, **named))
             if ours and mask.reproduced is not None:
                 reproduced[place.row.experiment.id] = Point(x=ours, y=mask.reproduced, **named)
     panels = {"reported": reported, "reproduced": list(reproduced.values())}
     return drawn_or_none(speed_accuracy, panels, name="speed")
 
 
-def speed_drawing_of(system: System, drawing: Drawing) -> Drawing | None:
+def speed_drawing_of(system: ShownSystem, drawing: Drawing) -> Drawing | None:
     """The same figure for a system's own page, its marks in front of faded ones; None where it has no mark."""
     if f'class="mark {system.slug}"' not in drawing.text:
         return None
@@ -50,20 +48,20 @@ def speed_drawing_of(system: System, drawing: Drawing) -> Drawing | None:
 
 
 def systems_page(content: Content) -> dict[str, object]:
-    """The list of systems; `known` holds what is known of those that are more than a row of the suite's own."""
+    """The list of systems; `facts` are those of the systems that are more than a row of the suite's own."""
     lines = []
     for system in content.systems:
         costs = []
         for metric in COSTS:
-            printed = [place.row.cell(metric).cell.value for place in system.reported(metric)]
-            counted = system.known.count.of[metric] if system.known and system.known.count else None
+            printed = [place.row.cell(metric).reported.value for place in system.reported(metric)]
+            counted = system.facts.count.of[metric] if system.facts and system.facts.count else None
             costs += [_span(printed), (number_text(counted, 1), counted)]
         run = sum(bool(place.row.records) for place in system.places)
         lines.append({"system": system, "run": run, "costs": costs})
-    return {"lines": lines, "known": [system.known for system in content.systems if system.known], "texts": texts}
+    return {"lines": lines, "facts": [system.facts for system in content.systems if system.facts], "texts": texts}
 
 
-def system_page(content: Content, system: System) -> dict[str, object]:
+def system_page(content: Content, system: ShownSystem) -> dict[str, object]:
     """One system: what it costs, printed and counted; every row that shows it."""
     costs = [*_printed_costs(system), *_published_scale(system), *_counted_costs(content, system)]
     return {
@@ -74,9 +72,9 @@ def system_page(content: Content, system: System) -> dict[str, object]:
     }
 
 
-def _published_scale(system: System) -> Iterator[dict[str, object]]:
+def _published_scale(system: ShownSystem) -> Iterator[dict[str, object]]:
     """The count that does not depend on a run."""
-    if system.known and (count := system.known.count):
+    if system.facts and (count := system.facts.count):
         yield {
             "where": count.experiment,
             "link": "",
@@ -86,13 +84,13 @@ def _published_scale(system: System) -> Iterator[dict[str, object]]:
         }
 
 
-def _printed_costs(system: System) -> Iterator[dict[str, object]]:
+def _printed_costs(system: ShownSystem) -> Iterator[dict[str, object]]:
     for place in system.places:
         cells = [place.row.cell("params_M"), place.row.cell("flops_G"), place.rate()]
-        if not any(cell and cell.cell.value is not None for cell in cells):
+        if not any(cell and cell.reported.value is not None for cell in cells):
             continue
         table = place.content.table
-        values = [cell.cell.value if cell else None for cell in cells[:2]]
+        values = [cell.reported.value if cell else None for cell in cells[:2]]
         rate = images_per_second(cells[2])[0] if cells[2] else None
         yield {
             "where": f"{short_title(table.paper)}, table {table.number}, row {place.row.number}",
@@ -103,7 +101,7 @@ def _printed_costs(system: System) -> Iterator[dict[str, object]]:
         }
 
 
-def _counted_costs(content: Content, system: System) -> Iterator[dict[str, object]]:
+def _counted_costs(content: Content, system: ShownSystem) -> Iterator[dict[str, object]]:
     for record in system.records:
         cost, rate = record["cost"], record["speed"]["images_per_second"]
         values = (cost["params"] / 1e6, cost["flops"] / 1e9 if cost["flops"] is not None else None)
@@ -117,22 +115,21 @@ def _counted_costs(content: Content, system: System) -> Iterator[dict[str, objec
         }
 
 
-def _place(place: Place) -> dict[str, object]:
+def _place(place: ShownRow) -> dict[str, object]:
     """A row that shows a system by its table's first main metric, with its rank among the printed numbers."""
     rows = list(place.content.rows)
-    metric = next((name for name in main_metrics(rows) if place.row.cell(name)), place.row.cells[0].cell.metric)
-    cell = place.row.cell(metric)
-    peers = [other.cell(metric).cell.value for other in rows if other.cell(metric)]
+    cell = next(filter(None, map(place.row.cell, place.content.sheet.metrics)), place.row.cells[0])
+    metric = cell.reported.metric
+    peers = [other.cell(metric).reported.value for other in rows if other.cell(metric)]
     peers = [value for value in peers if value is not None]
     rank = None
-    if cell.cell.value is not None:
-        better = (lambda a, b: a < b) if metric in LOWER_IS_BETTER else (lambda a, b: a > b)
-        rank = 1 + sum(better(value, cell.cell.value) for value in peers)
+    if cell.reported.value is not None:
+        rank = 1 + sum(better(metric, value, cell.reported.value) for value in peers)
     return {
         "content": place.content,
         "row": place.row,
         "cell": cell,
-        "components": ", ".join(printed_components(place.row, rows)),
+        "components": ", ".join(place.row.components),
         "rank": rank,
         "rank_text": f"{rank} of {len(peers)}" if rank else NOTHING,
     }

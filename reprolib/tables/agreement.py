@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from reprolib.params import load_profile
-from reprolib.tables.claims import Claim, claims
+from reprolib.tables.claim_verdicts import ClaimVerdict, claim_verdicts
 from reprolib.tables.layout import metric_label
+from reprolib.tables.number_text import number_text, spread_text
 
 AGREES, OPPOSES = "agrees", "opposes"
-CLEAR, IN_NOISE, ALONE = "", ", within noise", ", noise unknown"
+BEYOND_NOISE, WITHIN_NOISE, NOISE_UNKNOWN = "", ", within noise", ", noise unknown"
 
 
 HEADING = """## What agrees with the reported direction
@@ -23,46 +24,50 @@ allow a comparison at all, are the verdicts' matter.
 
 
 def agreement_section(paper: str, profile: str) -> str:
-    """A paper notebook's section. Raises as `claims`."""
-    return "\n".join([HEADING, f"> {load_profile(profile).note}\n", agreement(claims(profile, paper=paper))])
+    """A paper notebook's section. Raises as `claim_verdicts`."""
+    return "\n".join([HEADING, f"> {load_profile(profile).note}\n", agreement(claim_verdicts(profile, paper=paper))])
 
 
-def direction(claim: Claim) -> str | None:
+def direction(result: ClaimVerdict) -> str | None:
     """`agrees` or `opposes`, with what is known of the noise: nothing added where the interval excludes 0.
 
     None where the claim is not about a difference of two rows, claims none, or nothing was reproduced.
     """
-    claimed = {">0": 1.0, "<0": -1.0}.get(claim.claimed, claim.reported)
-    if len(claim.rows) != 2 or not claimed or claim.reproduced is None:
+    claimed = {">0": 1.0, "<0": -1.0}.get(result.claim.claimed, result.reported)
+    if len(result.rows) != 2 or not claimed or result.reproduced is None:
         return None
-    word = AGREES if claim.reproduced * claimed > 0 else OPPOSES
-    if claim.interval is None:
-        return word + ALONE
-    return word + (IN_NOISE if 0.0 in claim.interval else CLEAR)
+    word = AGREES if result.reproduced * claimed > 0 else OPPOSES
+    if result.interval is None:
+        return word + NOISE_UNKNOWN
+    return word + (WITHIN_NOISE if 0.0 in result.interval else BEYOND_NOISE)
 
 
-def agreement(found: Sequence[Claim]) -> str:
+def agreement(results: Sequence[ClaimVerdict]) -> str:
     """A sentence that counts and a table that lists the claims whose rows have both been run."""
-    judged = [(claim, word) for claim in found if (word := direction(claim))]
-    if not judged:
-        return f"Of {len(found)} claims, none is about rows that have both been run under this profile."
-    counts = Counter(word for _, word in judged)
-    parts = [
-        f"{counts[word + noise]} {text}{said}"
+    directions = [(result, word) for result in results if (word := direction(result))]
+    if not directions:
+        return f"Of {len(results)} claims, none is about rows that have both been run under this profile."
+    counts = Counter(word for _, word in directions)
+    counted = [
+        f"{counts[word + noise]} {text}{noise_text}"
         for word, text in ((AGREES, "agree in direction"), (OPPOSES, "go the other way"))
-        for noise, said in ((CLEAR, " beyond noise"), (IN_NOISE, " within noise"), (ALONE, " with noise unknown"))
+        for noise, noise_text in (
+            (BEYOND_NOISE, " beyond noise"),
+            (WITHIN_NOISE, " within noise"),
+            (NOISE_UNKNOWN, " with noise unknown"),
+        )
         if counts[word + noise]
     ]
     lines = [
-        f"Of {len(found)} claims, {len(judged)} are about differences of rows that have both been run: "
-        f"{', '.join(parts)}. Noise is the 95% interval of the difference; “unknown” where nothing gives one.",
+        f"Of {len(results)} claims, {len(directions)} are about differences of rows that have both been run: "
+        f"{', '.join(counted)}. Noise is the 95% interval of the difference; “unknown” where nothing gives one.",
         "",
         "| claim | metric | claimed | reproduced | direction |",
         "| --- | --- | ---: | ---: | --- |",
     ]
-    for claim, word in judged:
-        spread = f" ± {claim.interval.half_width:.2f}" if claim.interval else ""
-        reproduced = f"{claim.reproduced:+.2f}{spread}".replace("-", "−")
+    for result, word in directions:
+        reproduced = number_text(result.reproduced, 2, signed=True) + spread_text(result.interval, 2)
+        claim = result.claim
         claimed = claim.claimed.replace("-", "−")
         lines.append(f"| {claim.text} | {metric_label(claim.metric)} | {claimed} | {reproduced} | {word} |")
     return "\n".join(lines)

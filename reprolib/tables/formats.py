@@ -6,57 +6,21 @@ import csv
 import io
 from collections.abc import Sequence
 
-from reprolib.tables.join import JoinedRow
-from reprolib.tables.layout import Entry, Sheet, printed_components
-from reprolib.tables.texts import row_ranges
-from reprolib.tables.uncertainty import Interval
-
-CSV_COLUMNS = (
-    "profile",
-    "paper",
-    "table",
-    "row",
-    "system",
-    "components",
-    "backbone",
-    "dataset",
-    "split",
-    "metric",
-    "unit",
-    "reproduced",
-    "reported",
-    "difference",
-    "low",
-    "high",
-    "interval_source",
-    "verdict",
-    "gain_reproduced",
-    "gain_reported",
-    "gain_low",
-    "gain_high",
-    "gain_interval_source",
-    "gain_p",
-    "seeds",
-    "values",
-    "experiment",
-    "status",
-    "reason",
-    "row_confidence",
-    "value_confidence",
-    "note",
-)
+from reprolib.tables.layout import Entry, Sheet
+from reprolib.tables.number_text import row_ranges
+from reprolib.tables.table_rows import TableCell, TableRow
 
 
 def markdown(sheet: Sheet) -> str:
     """The whole sheet; every number in a section that unfolds, the recipe below."""
-    parts = [f"# {sheet.title}", f"> **{sheet.banner}**", sheet.summary, _grid(sheet.columns, sheet.body)]
+    sections = [f"# {sheet.title}", f"> **{sheet.banner}**", sheet.summary, _grid(sheet.columns, sheet.body)]
     if sheet.intervals:
-        parts.append(_md(sheet.intervals))
+        sections.append(_md(sheet.intervals))
     if sheet.reasons:
-        parts.append("\n".join(f"- {_md(reason)}" for reason in sheet.reasons))
+        sections.append("\n".join(f"- {_md(reason)}" for reason in sheet.reasons))
     if sheet.notes:
-        parts.append("\n".join(f"<sup>{i}</sup> {_md(note)}  " for i, note in enumerate(sheet.notes, 1)))
-    parts.append(
+        sections.append("\n".join(f"<sup>{i}</sup> {_md(note)}  " for i, note in enumerate(sheet.notes, 1)))
+    sections.append(
         "<details><summary>Every number: reproduced, reported, difference, verdict</summary>\n\n"
         + _grid(sheet.cell_columns, sheet.cell_body)
         + "\n\n</details>"
@@ -77,10 +41,10 @@ def markdown(sheet: Sheet) -> str:
             )
             for line in recipe.lines
         ]
-        parts.append(
+        sections.append(
             f"## {heading}\n\nDifferences are bold.\n\n" + _grid(("", "publication", ours), rows, escape=False)
         )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(sections) + "\n"
 
 
 def latex(sheet: Sheet) -> str:
@@ -113,54 +77,53 @@ def latex(sheet: Sheet) -> str:
     return "\n".join(lines) + "\n"
 
 
-def comma_separated(rows: Sequence[JoinedRow], *, profile: str) -> str:
+def comma_separated(rows: Sequence[TableRow], *, profile: str) -> str:
     """One line per number, unrounded; empty where there is none. `values` holds one number per seed. low and high are
-    of a 95% interval (of gains: for all rows together, see `JoinedCell`), and its source says what it holds."""
+    of a 95% interval (of gains: for all rows together, see `TableCell`), and its source says what it holds."""
+    lines = [_csv_line(row, cell, profile) for row in rows for cell in row.cells]
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for row in rows:
-        for joined in row.cells:
-            cell = joined.cell
-            writer.writerow(
-                (
-                    profile,
-                    cell.paper,
-                    cell.table,
-                    cell.row,
-                    cell.method,
-                    ";".join(printed_components(row, rows)),
-                    cell.backbone,
-                    cell.dataset,
-                    cell.split,
-                    cell.metric,
-                    cell.unit,
-                    _plain(joined.reproduced),
-                    cell.printed,
-                    _plain(joined.difference),
-                    *_ends(joined.interval),
-                    joined.interval_source,
-                    joined.verdict,
-                    _plain(joined.delta_reproduced),
-                    _plain(joined.delta_reported),
-                    *_ends(joined.delta_interval),
-                    joined.delta_interval_source,
-                    _plain(joined.p_value),
-                    ";".join(str(seed) for seed in joined.values),
-                    ";".join("n/a" if value is None else _plain(value) for value in joined.values.values()),
-                    row.experiment.id if row.experiment else "",
-                    row.status,
-                    "; ".join(joined.reasons),
-                    cell.confidence,
-                    cell.value_confidence,
-                    cell.note,
-                )
-            )
+    writer = csv.DictWriter(buffer, lines[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return buffer.getvalue()
 
 
-def _ends(interval: Interval | None) -> tuple[str, str]:
-    return (_plain(interval.low), _plain(interval.high)) if interval else ("", "")
+def _csv_line(row: TableRow, cell: TableCell, profile: str) -> dict[str, object]:
+    reported = cell.reported
+    return {
+        "profile": profile,
+        "paper": reported.paper,
+        "table": reported.table,
+        "row": reported.row,
+        "system": reported.method,
+        "components": ";".join(row.components),
+        "backbone": reported.backbone,
+        "dataset": reported.dataset,
+        "split": reported.split,
+        "metric": reported.metric,
+        "unit": reported.unit,
+        "reproduced": _plain(cell.reproduced),
+        "reported": reported.printed,
+        "difference": _plain(cell.difference),
+        "low": _plain(cell.interval and cell.interval.low),
+        "high": _plain(cell.interval and cell.interval.high),
+        "interval_source": cell.interval_source,
+        "verdict": cell.verdict,
+        "gain_reproduced": _plain(cell.gain_reproduced),
+        "gain_reported": _plain(cell.gain_reported),
+        "gain_low": _plain(cell.gain_interval and cell.gain_interval.low),
+        "gain_high": _plain(cell.gain_interval and cell.gain_interval.high),
+        "gain_interval_source": cell.gain_interval_source,
+        "gain_p": _plain(cell.p_value),
+        "seeds": ";".join(str(seed) for seed in cell.values),
+        "values": ";".join("n/a" if value is None else _plain(value) for value in cell.values.values()),
+        "experiment": row.experiment.id if row.experiment else "",
+        "status": row.status,
+        "reason": "; ".join(cell.reasons),
+        "row_confidence": reported.confidence,
+        "value_confidence": reported.value_confidence,
+        "note": reported.note,
+    }
 
 
 def _plain(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""A joined table as text: which columns it has, what each cell says, which footnotes it needs."""
+"""The text of a table, whatever its format: which columns it has, what each cell says, which footnotes it needs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from reprolib.experiment import Table
 from reprolib.papers import catalog
-from reprolib.papers.named_systems import inferred
 from reprolib.papers.reported import Cell
 from reprolib.params import Profile
-from reprolib.tables.join import JoinedCell, JoinedRow, main_metrics, metrics_of
+from reprolib.tables.confidence_intervals import IMAGES_ONLY
+from reprolib.tables.number_text import NOTHING, interval_text, number_text, p_text, row_ranges, spread_text
 from reprolib.tables.recipe import Recipe
-from reprolib.tables.texts import NOTHING, interval_text, intervals_note, number_text, p_text, row_ranges, spread_text
+from reprolib.tables.table_rows import TableCell, TableRow
 
 NOT_AVAILABLE = "n/a"
 
@@ -33,15 +33,20 @@ class Entry:
 class Sheet:
     """Everything a rendered table says, independent of the format.
 
-    columns and body: the table that one reads, a line per row. cell_columns and cell_body: a line per number.
-    intervals: what the intervals hold, empty where there are none. reasons: why verdicts are no judgements, with the
-    rows. notes: footnotes, numbered from 1.
+    metrics: those of the main table. component_columns: headings of its columns of components; component_marks: what
+    stands in them, by row. ablation: whether there are gains. columns and body: the main table, a line per row.
+    cell_columns and cell_body: a line per number. intervals: what the intervals hold, empty where there are none.
+    reasons: why verdicts are no judgements, with the rows. notes: footnotes, numbered from 1.
     """
 
     title: str
     banner: str
     summary: str
     intervals: str
+    metrics: tuple[str, ...]
+    component_columns: tuple[str, ...]
+    component_marks: tuple[tuple[str, ...], ...]
+    ablation: bool
     columns: tuple[str, ...]
     body: tuple[tuple[Entry, ...], ...]
     cell_columns: tuple[str, ...]
@@ -52,75 +57,85 @@ class Sheet:
 
 
 @dataclass
-class _Notes:
-    """Footnotes, numbered in the order in which they are first needed."""
+class _Footnotes:
+    """Footnotes, numbered from 1 in the order in which they are first needed."""
 
     texts: list[str] = field(default_factory=list)
 
-    def number(self, text: str) -> int:
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text) + 1
+    def entry(self, text: str, notes: Sequence[str]) -> Entry:
+        """A cell of text with the numbers of its footnotes."""
+        self.texts += [note for note in dict.fromkeys(notes) if note not in self.texts]
+        return Entry(text, tuple(self.texts.index(note) + 1 for note in notes))
 
 
-def lay_out(table: Table, rows: Sequence[JoinedRow], profile: Profile, recipes: Sequence[Recipe] = ()) -> Sheet:
-    """Lay a joined table out for reading."""
-    rows = list(rows)
-    notes = _Notes()
-    audit = catalog.facts(table.paper).cell_notes
-    main = main_metrics(rows)
-    components = component_columns(rows)
-    listed = not components and len({printed_components(row, rows) for row in rows} - {()}) > 1
-    ablation = any(cell.delta_reported is not None for row in rows for cell in row.cells)
-    body = [_line(row, main, components, listed, ablation, notes, audit, rows) for row in rows]
+def lay_out(table: Table, rows: Sequence[TableRow], profile: Profile, recipes: Sequence[Recipe] = ()) -> Sheet:
+    """Lay a table out for reading."""
+    footnotes = _Footnotes()
+    metrics = main_metrics(rows)
+    component_columns, component_marks = _components(rows)
+    ablation = any(cell.gain_reported is not None for row in rows for cell in row.cells)
+    body = [
+        (
+            footnotes.entry(str(row.number), row.notes),
+            Entry(row_label(row, rows)),
+            *map(Entry, marks),
+            *_row_entries(row, metrics, ablation, footnotes),
+        )
+        for row, marks in zip(rows, component_marks, strict=True)
+    ]
     cell_body = [
         (
             Entry(str(row.number)),
             Entry(row_label(row, rows)),
-            Entry(metric_label(cell.cell.metric)),
-            *_numbers(cell, notes, audit, listed=True),
+            Entry(metric_label(cell.reported.metric)),
+            *_numbers(cell, footnotes, each_seed=True),
             *([_gain(cell)] if ablation else []),
             Entry(cell.verdict),
         )
         for row in rows
         for cell in row.cells
     ]
+    gain_columns = ["gain reproduced", "gain reported"] if ablation else []
+    columns = ["row", "system", *component_columns]
+    for metric in metrics:
+        columns += [f"{metric_label(metric)} reproduced", "reported", "difference", *gain_columns]
     return Sheet(
         title=f"{catalog.title(table.paper)}, table {table.number}: {table.title}",
         banner=profile.note,
         summary=_summary(rows),
-        intervals=intervals_note(rows),
-        columns=_columns(main, ["components"] if listed else components, ablation),
+        intervals=_intervals_note(rows),
+        metrics=tuple(metrics),
+        component_columns=component_columns,
+        component_marks=component_marks,
+        ablation=ablation,
+        columns=(*columns, "verdict"),
         body=tuple(body),
         cell_columns=(
             *("row", "system", "metric", "reproduced", "reported", "difference"),
-            *(["gain reproduced"] if ablation else []),
+            *gain_columns[:1],
             "verdict",
         ),
         cell_body=tuple(cell_body),
         reasons=tuple(_reasons(rows)),
-        notes=tuple(notes.texts),
+        notes=tuple(footnotes.texts),
         recipes=tuple(recipes),
     )
 
 
-def component_columns(rows: Sequence[JoinedRow]) -> list[str]:
-    """Components that get a column with check marks: those of the ablation rows, as printed; else none."""
-    if not all(row.head.row_kind == "ablation" for row in rows):
-        return []
-    longest_first = sorted(rows, key=lambda row: -len(row.head.components or ()))
-    return list(dict.fromkeys(name for row in longest_first for name in row.head.components or ()))
+def all_metrics(rows: Sequence[TableRow]) -> list[str]:
+    """All metrics of a table in the order of first print."""
+    return list(dict.fromkeys(cell.reported.metric for row in rows for cell in row.cells))
 
 
-def printed_components(row: JoinedRow, rows: Sequence[JoinedRow]) -> tuple[str, ...]:
-    """A row's components as printed; where the publication leaves them open, what the suite runs instead."""
-    if row.head.components is not None:
-        return row.head.components
-    spelling = {name.lower(): name for other in rows for name in other.head.components or ()}
-    return tuple(spelling.get(name, name) for name in row.experiment.components) if row.experiment else ()
+def main_metrics(rows: Sequence[TableRow]) -> list[str]:
+    """The metrics that a table is read by: AP of masks (an oracle's too) and boxes; of cost and data, up to five."""
+    metrics = all_metrics(rows)
+    if any(row.head.row_kind == "efficiency" for row in rows):
+        return metrics[:5]
+    return [name for name in ("segm/AP", "oracle/segm/AP", "bbox/AP") if name in metrics] or metrics[:5]
 
 
-def row_label(row: JoinedRow, rows: Sequence[JoinedRow]) -> str:
+def row_label(row: TableRow, rows: Sequence[TableRow]) -> str:
     """System, backbone and data set, the latter two only where they differ within the table."""
     head = row.head
     label = head.method or head.dataset
@@ -129,6 +144,13 @@ def row_label(row: JoinedRow, rows: Sequence[JoinedRow]) -> str:
     if head.method and len({other.head.dataset for other in rows}) > 1:
         label += f", {head.dataset}"
     return label
+
+
+def ablation_label(row: TableRow, base: TableRow) -> str:
+    """An ablation row's components; where the baseline has them all and more, those that the row lacks."""
+    if set(row.components) < set(base.components):
+        return "without " + ", ".join(name for name in base.components if name not in row.components)
+    return " + ".join(row.components) or row.head.method
 
 
 def metric_label(metric: str) -> str:
@@ -144,104 +166,82 @@ def metric_label(metric: str) -> str:
     return _PLAIN_NAMES.get(metric, metric.replace("_", " ").replace("/", " ") + (" px" if name else ""))
 
 
-def _columns(main: Sequence[str], components: Sequence[str], ablation: bool) -> tuple[str, ...]:
-    columns = ["row", "system", *components]
-    for metric in main:
-        label = metric_label(metric)
-        columns += [f"{label} reproduced", "reported", "difference"]
-        if ablation:
-            columns += ["gain reproduced", "gain reported"]
-    return (*columns, "verdict")
+def decimals_of(reported: Cell) -> int:
+    """With how many decimals a reproduced number stands beside a reported one: as many, and one at least where it is
+    measured."""
+    return max(reported.decimals, 1) if reported.unit in ("%", "M", "G", "ms", "fps") else 0
 
 
-def _line(
-    row: JoinedRow,
-    main: Sequence[str],
-    components: Sequence[str],
-    listed: bool,
-    ablation: bool,
-    notes: _Notes,
-    audit: Mapping,
-    rows: Sequence[JoinedRow],
-) -> tuple[Entry, ...]:
-    marks = (notes.number(f"Not printed in the publication. {row.head.note}"),) if row.extra else ()
-    if row.head.confidence != "certain":
-        marks += (notes.number(f"{row.head.confidence.capitalize()}: {row.head.note}."),)
-    if assumed := inferred(row.head.method, *([row.experiment.system] if row.experiment else [])):
-        marks += (notes.number(f"{assumed}."),)
-    for (table, number, metric), text in audit.items():
-        if (table, metric) == (row.head.table, None) and number in (row.number, None):
-            marks += (notes.number(text),)
-    entries = [Entry(str(row.number), marks), Entry(row_label(row, rows))]
-    on = printed_components(row, rows)
-    guessed = row.head.components is None
-    ticks = ("(✓)" if guessed else "✓", "")
-    entries += [Entry(ticks[0] if name in on else ticks[1]) for name in components]
-    if listed:
-        entries.append(Entry(", ".join(on)))
-    verdicts = []
-    for metric in main:
+def _components(rows: Sequence[TableRow]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Headings of the columns of components, and what stands in them by row.
+
+    Ablations have a column with check marks per printed component, others one column that lists them, where they
+    differ. A mark is in brackets where the publication leaves the row's components open.
+    """
+    if all(row.head.row_kind == "ablation" for row in rows):
+        longest_first = sorted(rows, key=lambda row: -len(row.head.components or ()))
+        names = tuple(dict.fromkeys(name for row in longest_first for name in row.head.components or ()))
+        if names:
+            marks = {row.number: "(✓)" if row.head.components is None else "✓" for row in rows}
+            return names, tuple(
+                tuple(marks[row.number] if name in row.components else "" for name in names) for row in rows
+            )
+    if len({row.components for row in rows} - {()}) > 1:
+        return ("components",), tuple((", ".join(row.components),) for row in rows)
+    return (), tuple(() for _ in rows)
+
+
+def _row_entries(row: TableRow, metrics: Sequence[str], ablation: bool, footnotes: _Footnotes) -> list[Entry]:
+    """A row's numbers of the main metrics, and its verdicts."""
+    entries, verdicts = [], []
+    for metric in metrics:
         cell = row.cell(metric)
         if cell is None:
             entries += [Entry(NOTHING)] * (5 if ablation else 3)
             continue
-        entries += _numbers(cell, notes, audit)
+        entries += _numbers(cell, footnotes)
         if ablation:
-            decimals = max(cell.cell.decimals, 1)
-            gained = number_text(cell.delta_reproduced, decimals, signed=True)
-            entries.append(Entry(gained + spread_text(cell.delta_interval, decimals)))
-            entries.append(Entry(number_text(cell.delta_reported, decimals, signed=True)))
+            decimals = max(cell.reported.decimals, 1)
+            gained = number_text(cell.gain_reproduced, decimals, signed=True)
+            entries.append(Entry(gained + spread_text(cell.gain_interval, decimals)))
+            entries.append(Entry(number_text(cell.gain_reported, decimals, signed=True)))
         verdicts.append(cell.verdict)
-    return (*entries, Entry(" / ".join(dict.fromkeys(verdicts)) or NOTHING))
+    return [*entries, Entry(" / ".join(dict.fromkeys(verdicts)) or NOTHING)]
 
 
-def _numbers(cell: JoinedCell, notes: _Notes, audit: Mapping, *, listed: bool = False) -> list[Entry]:
-    """Reproduced, reported and difference; listed: with every seed's number where there are several."""
-    printed = cell.cell
-    marks = ()
-    if printed.value_confidence != "certain":
-        text = printed.value_confidence.replace("_", " ").capitalize()
-        marks = (notes.number(f"{text}: {printed.note}."),)
-    for (table, number, metric), text in audit.items():
-        if (table, metric) == (printed.table, printed.metric) and number in (printed.row, None):
-            marks += (notes.number(text),)
-    decimals = decimals_of(printed)
+def _numbers(cell: TableCell, footnotes: _Footnotes, *, each_seed: bool = False) -> list[Entry]:
+    """Reproduced, reported and difference; each_seed: with every seed's number where there are several."""
+    decimals = decimals_of(cell.reported)
     ours = number_text(cell.reproduced, decimals) + spread_text(cell.interval, decimals)
     if cell.values and cell.reproduced is None:
         ours = NOT_AVAILABLE
     elif len(cell.values) > 1:
-        runs = ", ".join(NOT_AVAILABLE if one is None else number_text(one, decimals) for one in cell.values.values())
-        ours += f" ({len(cell.values)} seeds{': ' + runs if listed else ''})"
+        numbers = (NOT_AVAILABLE if value is None else number_text(value, decimals) for value in cell.values.values())
+        ours += f" ({len(cell.values)} seeds{': ' + ', '.join(numbers) if each_seed else ''})"
     return [
         Entry(ours),
-        Entry(printed.printed or NOTHING, marks),
+        footnotes.entry(cell.reported.printed or NOTHING, cell.notes),
         Entry(number_text(cell.difference, decimals, signed=True)),
     ]
 
 
-def decimals_of(printed: Cell) -> int:
-    """With how many decimals a reproduced number stands beside a printed one: as many, and one at least where it is
-    measured."""
-    return max(printed.decimals, 1) if printed.unit in ("%", "M", "G", "ms", "fps") else 0
-
-
-def _gain(cell: JoinedCell) -> Entry:
-    decimals = max(cell.cell.decimals, 1)
-    gained = number_text(cell.delta_reproduced, decimals, signed=True)
-    if cell.delta_interval:
-        gained += f" ({interval_text(cell.delta_interval, decimals, signed=True)}; p {p_text(cell.p_value)})"
+def _gain(cell: TableCell) -> Entry:
+    decimals = max(cell.reported.decimals, 1)
+    gained = number_text(cell.gain_reproduced, decimals, signed=True)
+    if cell.gain_interval:
+        gained += f" ({interval_text(cell.gain_interval, decimals, signed=True)}; p {p_text(cell.p_value)})"
     return Entry(gained)
 
 
-def _summary(rows: Sequence[JoinedRow]) -> str:
-    parts = []
-    for status in ("run", "not run", "not built yet", "reported only"):
-        count = sum(row.status == status for row in rows)
-        if count:
-            parts.append(f"{count} {status}")
+def _summary(rows: Sequence[TableRow]) -> str:
+    counts = [
+        f"{count} {status}"
+        for status in ("run", "not run", "not built yet", "reported only")
+        if (count := sum(row.status == status for row in rows))
+    ]
     extra = sum(row.extra for row in rows)
     whole = f"{len(rows)} rows" + (f", {extra} of them not printed" if extra else "")
-    text = f"{whole}: {', '.join(parts)}. Metrics: {', '.join(map(metric_label, metrics_of(list(rows))))}."
+    text = f"{whole}: {', '.join(counts)}. Metrics: {', '.join(map(metric_label, all_metrics(rows)))}."
     bases = [row.number for row in rows if row.is_baseline]
     if bases:
         text += f" Gains are differences to row {', '.join(map(str, bases))}" + (
@@ -250,18 +250,48 @@ def _summary(rows: Sequence[JoinedRow]) -> str:
     return text
 
 
-def _reasons(rows: Sequence[JoinedRow]) -> list[str]:
-    found: dict[tuple[str, str], list[int]] = {}
+def _intervals_note(rows: Sequence[TableRow]) -> str:
+    """What is behind the ±, and what was done about many comparisons."""
+    levels: dict[str, list[int]] = {}
+    gains: dict[str, list[int]] = {}
+    for row in rows:
+        for cell in row.cells:
+            for sources, source in ((levels, cell.interval_source), (gains, cell.gain_interval_source)):
+                if source and row.number not in sources.setdefault(source, []):
+                    sources[source].append(row.number)
+    sentences = [f"± is half a 95% interval: {_sources(levels)}."] if levels else []
+    if gains:
+        compared = [cell.reported.metric for row in rows for cell in row.cells if cell.gain_interval]
+        sentences.append(
+            f"That of a gain is paired ({_sources(gains)}) and widened by Holm's procedure over the"
+            f" {max(map(compared.count, compared))} rows that are compared, for each metric: together, not one by one,"
+            " they keep 95%; p is adjusted so."
+        )
+    if IMAGES_ONLY in (*levels, *gains):
+        sentences.append(
+            f"Where it is of {IMAGES_ONLY}, the noise between seeds is not in it, and no verdict is better than"
+            " inconclusive."
+        )
+    return " ".join(sentences)
+
+
+def _sources(sources: Mapping[str, Sequence[int]]) -> str:
+    if len(sources) == 1:
+        return next(iter(sources))
+    return "; ".join(f"{source} ({_rows(numbers)})" for source, numbers in sources.items())
+
+
+def _reasons(rows: Sequence[TableRow]) -> list[str]:
+    by_reason: dict[tuple[str, str], dict[int, None]] = {}
     for row in rows:
         for cell in row.cells:
             for reason in cell.reasons:
-                numbers = found.setdefault((cell.verdict, reason), [])
-                if row.number not in numbers:
-                    numbers.append(row.number)
-    merged: dict[tuple[str, str], list[str]] = {}
-    for (word, reason), numbers in found.items():
-        merged.setdefault((word, row_ranges(numbers)), []).append(reason)
-    return [
-        f"{word}, {'row' if numbers.isdigit() else 'rows'} {numbers}: {'; '.join(reasons)}"
-        for (word, numbers), reasons in merged.items()
-    ]
+                by_reason.setdefault((cell.verdict, reason), {})[row.number] = None
+    by_rows: dict[tuple[str, str], list[str]] = {}
+    for (verdict, reason), numbers in by_reason.items():
+        by_rows.setdefault((verdict, _rows(list(numbers))), []).append(reason)
+    return [f"{verdict}, {numbers}: {'; '.join(reasons)}" for (verdict, numbers), reasons in by_rows.items()]
+
+
+def _rows(numbers: Sequence[int]) -> str:
+    return f"{'row' if len(numbers) == 1 else 'rows'} {row_ranges(numbers)}"

@@ -1,7 +1,7 @@
 """The recipe beside a table: how the publication trained and how this profile's runs did, differences marked.
 
-The published recipe is the profile `paper` of params.yaml; what ran is taken from the records, or, before there are
-any, from the profile.
+The published recipe is the profile `paper` of params.yaml. Ours comes from the records, or from the profile where
+there are none yet.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from reprolib.experiment import Experiment
 from reprolib.params import ParamsError, Profile, Run, resolve
-from reprolib.tables.comparable import published_run
-from reprolib.tables.join import JoinedRow
+from reprolib.tables.table_rows import TableRow
 
 NOT_STATED = "not stated"
 
@@ -41,19 +40,19 @@ class Recipe:
     lines: tuple[Line, ...]
 
 
-def recipes(rows: Sequence[JoinedRow], profile: Profile, paper: Profile) -> list[Recipe]:
+def recipes(rows: Sequence[TableRow], profile: Profile) -> list[Recipe]:
     """One recipe per group of rows that share data set and schedule; none for rows without an experiment."""
-    groups: dict[tuple[str, str], list[JoinedRow]] = {}
+    groups: dict[tuple[str, str], list[TableRow]] = {}
     for row in rows:
         if row.experiment is not None:
             groups.setdefault((row.experiment.dataset, row.experiment.schedule), []).append(row)
-    return [_recipe(group, profile, paper) for group in groups.values()]
+    return [_recipe(group, profile) for group in groups.values()]
 
 
-def _recipe(rows: list[JoinedRow], profile: Profile, paper: Profile) -> Recipe:
-    record = next((row.records[0] for row in rows if row.records), None)
-    experiment = next((row.experiment for row in rows if row.records), rows[0].experiment)
-    published = published_run(experiment, paper)
+def _recipe(rows: list[TableRow], profile: Profile) -> Recipe:
+    shown = next((row for row in rows if row.records), rows[0])
+    record = shown.records[0] if shown.records else None
+    experiment, published = shown.experiment, shown.published
     backbones = list(dict.fromkeys(row.experiment.backbone for row in rows))
     theirs, ours = {}, {}
     if published:
@@ -89,9 +88,9 @@ def _planned(experiment: Experiment, profile: Profile) -> Run | None:
 def _of_run(run: Run) -> dict[str, object]:
     """The fields of scale and schedule in one mapping, as a record keeps them."""
     return {
-        field.name: getattr(part, field.name)
-        for part in (run.scale, run.schedule)
-        for field in dataclasses.fields(part)
+        field.name: getattr(settings, field.name)
+        for settings in (run.scale, run.schedule)
+        for field in dataclasses.fields(settings)
     }
 
 

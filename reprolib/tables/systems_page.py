@@ -8,7 +8,7 @@ from pathlib import Path
 from reprolib.files import write_atomic
 from reprolib.papers import catalog
 from reprolib.papers.systems import Place, Reference, System
-from reprolib.tables.texts import NOTHING, count_word, number_text, row_ranges
+from reprolib.tables.number_text import NOTHING, count_word, number_text, row_ranges
 
 PAGE = Path("results") / "systems.md"
 COUNTED = (
@@ -27,7 +27,7 @@ CHECKED = (
 def page(systems: Sequence[System]) -> str:
     """The whole page; the same systems give the same text."""
     built = [system for system in systems if not system.reported_only]
-    parts = [
+    sections = [
         "# Systems",
         "Written by `notebooks/systems.ipynb`.",
         overview(systems),
@@ -35,11 +35,16 @@ def page(systems: Sequence[System]) -> str:
         CHECKED,
     ]
     for family in families(built):
-        parts += [f"## {family.capitalize()}", family_table([s for s in built if s.family == family])]
-    parts += ["## What is inferred", INFERRED_MEANS, inferred_list(systems)]
-    parts += ["## Reported only", REPORTED_ONLY_MEANS, reported_only_list(systems)]
-    parts += ["## Where each stands", places_list(systems), "## Reference implementations", references_table(systems)]
-    return "\n\n".join(parts) + "\n"
+        sections += [f"## {family.capitalize()}", family_table([s for s in built if s.family == family])]
+    sections += ["## What is inferred", INFERRED_MEANS, inferred_list(systems)]
+    sections += ["## Reported only", REPORTED_ONLY_MEANS, reported_only_list(systems)]
+    sections += [
+        "## Where each stands",
+        places_list(systems),
+        "## Reference implementations",
+        references_table(systems),
+    ]
+    return "\n\n".join(sections) + "\n"
 
 
 def overview(systems: Sequence[System]) -> str:
@@ -68,8 +73,8 @@ REPORTED_ONLY_MEANS = "Nothing here runs these. Their printed numbers stand in t
 
 def families(systems: Sequence[System]) -> list[str]:
     """The families of systems, the largest first."""
-    found = [system.family for system in systems]
-    return sorted(set(found), key=lambda family: (-found.count(family), family))
+    members = [system.family for system in systems]
+    return sorted(set(members), key=lambda family: (-members.count(family), family))
 
 
 def family_table(systems: Sequence[System]) -> str:

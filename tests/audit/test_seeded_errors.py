@@ -152,7 +152,7 @@ def test_every_claimed_number_misses_when_its_cell_changes(tables, claims, chang
     tried = Counter()
     for claim in claims.values():
         place: Place | None = claim.minuend
-        if not claim_checks.NUMBER.fullmatch(claim.claimed) or place is None or claim.judged != "yes":
+        if not claim_checks.NUMBER.fullmatch(claim.claimed) or place is None or claim.consistent != "yes":
             continue
         table = f"{claim.paper}-{place.table}"
         cell = tables[table].row(place.row).cells.get(claim.metric)
@@ -169,7 +169,7 @@ def test_every_claimed_order_fails_when_its_cells_change(tables, claims, changed
     tried = 0
     for claim in claims.values():
         first, second = claim.minuend, claim.subtrahend
-        if claim.claimed not in {">0", "<0"} or not first or not second or claim.judged != "yes":
+        if claim.claimed not in {">0", "<0"} or not first or not second or claim.consistent != "yes":
             continue
         other = tables[f"{claim.paper}-{second.table}"].row(second.row).cells[claim.metric]
         worse = points(other, -1.0 if claim.claimed == ">0" else 1.0)

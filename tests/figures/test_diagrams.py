@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reprolib.figures.ablation_gains import ablation_gains, what_differs
+from reprolib.figures.ablation_gains import ablation_gains
 from reprolib.figures.feature_maps import Panel, panel_grid, tinted_cells
 from reprolib.figures.network import draw_network
 from reprolib.figures.pictures import COLOURS
 from reprolib.models.drawing.diagram import Block, Diagram, Flow
+from reprolib.tables.layout import ablation_label
 from reprolib.tables.render import read_table
 
 BLOCKS = (
@@ -108,9 +109,9 @@ def test_a_long_note_below_a_narrow_figure_takes_nothing_from_the_panels():
 def test_rows_that_lack_a_component_are_named_by_it(root):
     rows, _, _ = read_table("mai_se_net-3", "demo", params=root / "params.yaml")
     base = next(row for row in rows if row.is_baseline)
-    assert what_differs(rows[0], base, rows) == "without ASPP"
+    assert ablation_label(rows[0], base) == "without ASPP"
     rows, _, _ = read_table("mai_se_net-1", "demo", params=root / "params.yaml")
-    assert what_differs(rows[2], rows[0], rows) == "ASPP + NLB"
+    assert ablation_label(rows[2], rows[0]) == "ASPP + NLB"
     assert ablation_gains(rows).png
 
 

@@ -105,7 +105,7 @@ def test_the_numbers_of_a_table_are_those_of_record_and_publication(content, par
     base = json.loads((content.results / "records" / "coco-mask_rcnn_r50-0.json").read_text())
     ours = record["metrics"]["segm/AP"]
     row = page.rows["row-2"]
-    printed = next(c.cell for c in content.tables["iemask_rcnn-3"].rows[1].cells if c.cell.metric == "segm/AP")
+    printed = next(c.reported for c in content.tables["iemask_rcnn-3"].rows[1].cells if c.reported.metric == "segm/AP")
     reported, reproduced, _, difference, gain_reported, gain, verdict = row[7:14]
     assert (reported, reproduced) == (printed.printed, f"{ours:.2f}")
     assert difference == f"{ours - printed.value:+.2f}".replace("-", "−")
@@ -137,7 +137,7 @@ def test_systems_are_listed_with_publication_cost_and_code(content, parsed, repo
 def own_rows(content) -> list:
     """The extra rows of all tables that have a name of their own."""
     extras = [row.extra for table in catalog.all_tables().values() for row in table.rows if row.extra]
-    return [extra for extra in extras if not (system := content.system(extra.name)) or system.known is None]
+    return [extra for extra in extras if not (system := content.system(extra.name)) or system.facts is None]
 
 
 def test_a_system_that_nothing_runs_says_why(content, report):

@@ -6,18 +6,29 @@ import dataclasses
 
 import pytest
 
+from reprolib.papers.claims import Claim
 from reprolib.tables.agreement import agreement, direction
-from reprolib.tables.claims import Claim, RowReference
-from reprolib.tables.uncertainty import Interval
+from reprolib.tables.claim_verdicts import ClaimVerdict, RowReference
+from reprolib.tables.confidence_intervals import Interval
 
 ROWS = tuple(RowReference(table="iemask_rcnn-3", row=row, experiment="e") for row in (4, 1))
 CLAIM = Claim(
     paper="iemask_rcnn",
-    claim_id="X",
-    claim_type="numeric",
+    id="X",
+    type="numeric",
     text="more is better",
     metric="segm/AP",
+    minuend=None,
+    subtrahend=None,
+    minuend_text="",
+    subtrahend_text="",
     claimed="2.60",
+    table_delta="2.6",
+    consistent="yes",
+    note="",
+)
+RESULT = ClaimVerdict(
+    claim=CLAIM,
     reported=2.6,
     reproduced=1.0,
     interval=Interval(0.5, 1.5),
@@ -25,9 +36,13 @@ CLAIM = Claim(
     verdict="not comparable",
     reasons=(),
     rows=ROWS,
-    consistent="yes",
-    in_tables="2.6",
 )
+
+
+def changed(**changes) -> ClaimVerdict:
+    """The claim's verdict with other fields; `claimed` and `text` are the claim's."""
+    words = {name: changes.pop(name) for name in ("claimed", "text") if name in changes}
+    return dataclasses.replace(RESULT, claim=dataclasses.replace(CLAIM, **words), **changes)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +64,12 @@ CLAIM = Claim(
     ],
 )
 def test_direction(changes, expected):
-    assert direction(dataclasses.replace(CLAIM, **changes)) == expected
+    assert direction(changed(**changes)) == expected
 
 
 def test_the_sentence_counts_what_the_table_lists():
-    against = dataclasses.replace(CLAIM, reproduced=-0.25, interval=Interval(-1.25, 0.75), text="and more")
-    text = agreement([CLAIM, CLAIM, against, dataclasses.replace(CLAIM, reproduced=None)])
+    against = changed(reproduced=-0.25, interval=Interval(-1.25, 0.75), text="and more")
+    text = agreement([RESULT, RESULT, against, changed(reproduced=None)])
     assert text.startswith("Of 4 claims, 3 are about differences of rows that have both been run: ")
     assert "2 agree in direction beyond noise, 1 go the other way within noise." in text
     assert "| more is better | mask AP | 2.60 | +1.00 ± 0.50 | agrees |" in text
@@ -62,6 +77,6 @@ def test_the_sentence_counts_what_the_table_lists():
 
 
 def test_without_runs_it_says_so():
-    assert agreement([dataclasses.replace(CLAIM, reproduced=None)]) == (
+    assert agreement([changed(reproduced=None)]) == (
         "Of 1 claims, none is about rows that have both been run under this profile."
     )

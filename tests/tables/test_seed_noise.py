@@ -8,8 +8,6 @@ import statistics
 import pytest
 
 from reprolib.papers import catalog
-from reprolib.params import load_profile
-from reprolib.tables.join import join
 from reprolib.tables.seed_noise import SeedNoise, write_seed_noise
 
 ABLATION = catalog.all_tables()["iemask_rcnn-3"]
@@ -35,8 +33,8 @@ def test_it_is_pooled_over_experiments(record):
 def test_the_same_data_go_before_others(record):
     records = [record(BASE, {"segm/AP": ap, "segm/APs": ap}, seed=seed) for seed, ap in enumerate((1.0, 2.0))]
     other = [record(CEM, {"segm/AP": ap, "segm/APs": None}, seed=seed) for seed, ap in enumerate((1.0, 5.0))]
-    for one in other:
-        one["data"]["name"] = "aerial"
+    for made in other:
+        made["data"]["name"] = "aerial"
     noise = SeedNoise(_by_id(records + other))
     assert noise.of("segm/AP", other[:1]).experiments == (CEM.id,)
     assert noise.of("segm/AP", records[:1]).experiments == (BASE.id,)
@@ -59,16 +57,14 @@ def test_the_file_holds_what_was_measured(record, tmp_path):
     }
 
 
-def test_a_row_with_one_seed_takes_the_noise_of_the_others(root, record):
-    path = root / "params.yaml"
+def test_a_row_with_one_seed_takes_the_noise_of_the_others(rows_of, record):
     records = [record(BASE, {"segm/AP": ap}, profile="paper", seed=seed) for seed, ap in enumerate((35.2, 35.3, 35.4))]
     records += [record(CEM, {"segm/AP": 36.9}, profile="paper")]
-    paper = load_profile("paper", path=path)
-    cell = join(ABLATION, _by_id(records), paper, paper=paper)[1].cell("segm/AP")
+    cell = rows_of(ABLATION, records)[1].cell("segm/AP")
     assert cell.interval_source == f"seed noise of {BASE.id}"
     # t(2) = 4.303 times 0.1
     assert (cell.interval.low, cell.interval.high) == (pytest.approx(36.9 - 0.4303), pytest.approx(36.9 + 0.4303))
-    assert cell.delta_interval_source == f"3 seeds + seed noise of {BASE.id}"
-    assert cell.delta_reproduced == pytest.approx(1.6)
-    assert cell.delta_interval.low < 1.6 < cell.delta_interval.high
+    assert cell.gain_interval_source == f"3 seeds + seed noise of {BASE.id}"
+    assert cell.gain_reproduced == pytest.approx(1.6)
+    assert cell.gain_interval.low < 1.6 < cell.delta_interval.high
     assert cell.verdict == "same direction"  # 0.70 reported

@@ -1,7 +1,7 @@
-"""What a comparison of a reproduced with a reported number may claim: seven words, none of which can flatter.
+"""The verdicts on a reproduced beside a reported number, and `judge`, the only function that decides on one.
 
-`verdict` is the only place that decides. It is given what is reported, what was reproduced, the interval of that
-(`reprolib.tables.uncertainty`), and what stands in the way of a comparison (`reprolib.tables.comparable`).
+A `Comparison` holds all that a verdict rests on: what is reported, what was reproduced, its interval
+(`confidence_intervals`), and what stands in the way of a comparison (`comparability`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reprolib.tables.uncertainty import Interval
+from reprolib.tables.confidence_intervals import Interval
 
 REPRODUCED = "reproduced"  # the interval contains the reported number
 SAME_DIRECTION = "same direction"  # an effect of the reported sign, of another size
@@ -30,12 +30,13 @@ VERDICTS = (
 )
 NOT_REPORTED = "not reported"  # no verdict: a row of the suite's own, which the publication does not print
 
+COUNT_TOLERANCE = {"params_M": 0.005, "flops_G": 0.01}  # relative, of metrics without chance; rounding comes on top
 RESOLUTION = 1.0  # percentage points; an interval wider than +- this says nothing about a level
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """Everything that a verdict rests on.
+class Comparison:
+    """A reported and a reproduced number, with everything that the verdict rests on.
 
     kind: what the reported number is.
         level: a number on its own.
@@ -62,46 +63,46 @@ class Case:
     assumed: bool = False
 
 
-def verdict(case: Case) -> str:
+def judge(comparison: Comparison) -> str:
     """The verdict, one of `VERDICTS`, or NOT_REPORTED where there is nothing to compare with."""
-    if not case.runnable:
+    if not comparison.runnable:
         return REPORTED_ONLY
-    if not case.measured:
+    if not comparison.measured:
         return NOT_RUN
-    if case.reported is None:
+    if comparison.reported is None:
         return NOT_REPORTED
-    if case.obstacles:
+    if comparison.obstacles:
         return NOT_COMPARABLE
-    if case.kind == "count":
-        return _count(case)
-    if case.interval is None or not case.complete:
+    if comparison.kind == "count":
+        return _count(comparison)
+    if comparison.interval is None or not comparison.complete:
         return INCONCLUSIVE
-    word = {"level": _level, "gain": _gain, "sign": _sign}[case.kind](case, case.interval)
-    return SAME_DIRECTION if case.assumed and word == REPRODUCED else word
+    word = {"level": _level, "gain": _gain, "sign": _sign}[comparison.kind](comparison, comparison.interval)
+    return SAME_DIRECTION if comparison.assumed and word == REPRODUCED else word
 
 
-def _count(case: Case) -> str:
-    within = abs(case.reproduced - case.reported) <= case.rounding + case.tolerance * abs(case.reported)
-    return REPRODUCED if within else CONTRADICTED
+def _count(comparison: Comparison) -> str:
+    allowed = comparison.rounding + comparison.tolerance * abs(comparison.reported)
+    return REPRODUCED if abs(comparison.reproduced - comparison.reported) <= allowed else CONTRADICTED
 
 
-def _level(case: Case, interval: Interval) -> str:
+def _level(comparison: Comparison, interval: Interval) -> str:
     if interval.half_width > RESOLUTION:
         return INCONCLUSIVE
-    return REPRODUCED if case.reported in interval.widened(case.rounding) else CONTRADICTED
+    return REPRODUCED if comparison.reported in interval.widened(comparison.rounding) else CONTRADICTED
 
 
-def _gain(case: Case, interval: Interval) -> str:
-    inside = case.reported in interval.widened(case.rounding)
+def _gain(comparison: Comparison, interval: Interval) -> str:
+    inside = comparison.reported in interval.widened(comparison.rounding)
     if 0.0 in interval:
         return INCONCLUSIVE if inside else CONTRADICTED
     if inside:
         return REPRODUCED
-    same_sign = (interval.low > 0) == (case.reported > 0) and case.reported != 0
+    same_sign = (interval.low > 0) == (comparison.reported > 0) and comparison.reported != 0
     return SAME_DIRECTION if same_sign else CONTRADICTED
 
 
-def _sign(case: Case, interval: Interval) -> str:
+def _sign(comparison: Comparison, interval: Interval) -> str:
     if 0.0 in interval:
         return INCONCLUSIVE
-    return REPRODUCED if (interval.low > 0) == (case.reported > 0) else CONTRADICTED
+    return REPRODUCED if (interval.low > 0) == (comparison.reported > 0) else CONTRADICTED

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reprolib.tables.uncertainty import Interval
-from reprolib.tables.verdict import NOT_REPORTED, VERDICTS, Case, verdict
+from reprolib.tables.confidence_intervals import Interval
+from reprolib.tables.verdicts import NOT_REPORTED, VERDICTS, Comparison, judge
 
 OTHER_DATA = ("other data (street stands in for coco)",)
 
@@ -62,10 +62,10 @@ CASES = [
 @pytest.mark.parametrize(("kind", "reported", "interval", "more", "word"), CASES)
 def test_the_verdict_of_a_case(kind, reported, interval, more, word):
     middle = (interval.low + interval.high) / 2 if interval else None
-    case = Case(
+    comparison = Comparison(
         **{"kind": kind, "reported": reported, "rounding": 0.05, "reproduced": middle, "interval": interval} | more
     )
-    assert verdict(case) == word
+    assert judge(comparison) == word
 
 
 def test_the_cases_know_every_verdict():
@@ -76,5 +76,5 @@ def test_the_cases_know_every_verdict():
 @pytest.mark.parametrize("reported", [-1.0, 0.0, 1.0, 40.0])
 @pytest.mark.parametrize("interval", [None, Interval(0.9, 1.1), Interval(-2.0, 2.0), Interval(39.9, 40.1)])
 def test_nothing_is_judged_against_an_obstacle(kind, reported, interval):
-    case = Case(kind=kind, reported=reported, reproduced=1.0, interval=interval, obstacles=OTHER_DATA)
-    assert verdict(case) == "not comparable"
+    comparison = Comparison(kind=kind, reported=reported, reproduced=1.0, interval=interval, obstacles=OTHER_DATA)
+    assert judge(comparison) == "not comparable"

@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from reprolib.tables.uncertainty import Measured, Noise, estimate, estimate_gain, holm, t_quantile, t_tails
+from reprolib.tables.confidence_intervals import Measured, Noise, estimate, estimate_gain, holm, t_quantile, t_tails
 
 NOISE = Noise(variance=0.25, freedom=3, experiments=("a",))
 
@@ -45,10 +45,10 @@ def test_broken_degrees_of_freedom_lie_between():
 
 
 def test_three_seeds():
-    found = estimate(Measured(values={0: 1.0, 1: 2.0, 2: 3.0}))
-    interval = found.interval()  # mean 2, standard deviation 1, t(2) = 4.303: half width 4.303 / sqrt(3)
+    estimated = estimate(Measured(values={0: 1.0, 1: 2.0, 2: 3.0}))
+    interval = estimated.interval()  # mean 2, standard deviation 1, t(2) = 4.303: half width 4.303 / sqrt(3)
     assert (interval.low, interval.high) == (pytest.approx(2 - 2.4841, abs=1e-3), pytest.approx(2 + 2.4841, abs=1e-3))
-    assert (found.source, found.complete) == ("3 seeds", True)
+    assert (estimated.source, estimated.complete) == ("3 seeds", True)
 
 
 def test_one_seed_alone_gives_no_interval():
@@ -59,30 +59,34 @@ def test_one_seed_alone_gives_no_interval():
 
 def test_one_seed_with_images_alone_is_not_complete():
     draws = {0: np.array([1.0, 2.0, 3.0])}
-    found = estimate(Measured(values={0: 2.2}, draws=draws))
-    assert (found.source, found.complete, found.value, found.error) == ("images only", False, 2.2, 1.0)
-    assert found.interval().half_width == pytest.approx(1.95996, abs=1e-4)
+    estimated = estimate(Measured(values={0: 2.2}, draws=draws))
+    assert (estimated.source, estimated.complete, estimated.value, estimated.error) == ("images only", False, 2.2, 1.0)
+    assert estimated.interval().half_width == pytest.approx(1.95996, abs=1e-4)
 
 
 def test_variances_of_images_and_seeds_add():
     draws = {0: np.array([1.0, 2.0, 3.0])}
-    found = estimate(Measured(values={0: 2.2}, draws=draws), noise=NOISE)
-    assert found.error == pytest.approx(math.sqrt(1.25))
-    assert found.freedom == pytest.approx(1.25**2 / (0.25**2 / 3))  # Welch and Satterthwaite
-    assert (found.source, found.complete) == ("images + seed noise of a", True)
+    estimated = estimate(Measured(values={0: 2.2}, draws=draws), noise=NOISE)
+    assert estimated.error == pytest.approx(math.sqrt(1.25))
+    assert estimated.freedom == pytest.approx(1.25**2 / (0.25**2 / 3))  # Welch and Satterthwaite
+    assert (estimated.source, estimated.complete) == ("images + seed noise of a", True)
 
 
 def test_own_seeds_go_before_the_noise_of_others():
-    found = estimate(Measured(values={0: 1.0, 1: 2.0, 2: 3.0}), noise=NOISE)
-    assert (found.error, found.freedom, found.source) == (pytest.approx(math.sqrt(1 / 3)), pytest.approx(2), "3 seeds")
+    estimated = estimate(Measured(values={0: 1.0, 1: 2.0, 2: 3.0}), noise=NOISE)
+    assert (estimated.error, estimated.freedom, estimated.source) == (
+        pytest.approx(math.sqrt(1 / 3)),
+        pytest.approx(2),
+        "3 seeds",
+    )
 
 
 def test_gains_are_paired_by_seed():
     # seeds differ by 10 points, the effect is 1.0 +- 0.1: only pairing sees it
     ours, base = {0: 31.0, 1: 41.1, 2: 20.9}, {0: 30.0, 1: 40.0, 2: 20.0, 3: 99.0}
-    found = estimate_gain(Measured(values=ours), Measured(values=base))
-    assert found.value == pytest.approx(1.0)
-    assert 0.7 < found.interval().low < 1.0 < found.interval().high < 1.3
+    estimated = estimate_gain(Measured(values=ours), Measured(values=base))
+    assert estimated.value == pytest.approx(1.0)
+    assert 0.7 < estimated.interval().low < 1.0 < estimated.interval().high < 1.3
 
 
 def test_gains_are_paired_by_resample():
@@ -96,8 +100,12 @@ def test_gains_are_paired_by_resample():
 
 
 def test_two_single_runs_have_the_noise_twice():
-    found = estimate_gain(Measured(values={0: 3.0}), Measured(values={0: 1.0}), noise=NOISE)
-    assert (found.value, found.error, found.freedom) == (2.0, pytest.approx(math.sqrt(0.5)), pytest.approx(3))
+    estimated = estimate_gain(Measured(values={0: 3.0}), Measured(values={0: 1.0}), noise=NOISE)
+    assert (estimated.value, estimated.error, estimated.freedom) == (
+        2.0,
+        pytest.approx(math.sqrt(0.5)),
+        pytest.approx(3),
+    )
     many = Measured(values={0: 1.0, 1: 2.0, 2: 3.0, 3: 2.0})
     uneven = estimate_gain(Measured(values={0: 3.0}), many, noise=NOISE)
     own = statistics.variance([1.0, 2.0, 3.0, 2.0]) / 4
@@ -127,10 +135,10 @@ def test_holm_by_hand():
 def test_an_interval_at_holms_level_excludes_zero_exactly_where_holm_rejects():
     rng = np.random.default_rng(1)
     for _ in range(50):
-        found = [
+        estimated = [
             estimate(Measured(values=dict(enumerate(rng.normal(rng.choice([0.0, 1.0]), 0.5, 4).tolist()))))
             for _ in range(5)
         ]
-        adjusted, levels = holm([one.p_value() for one in found])
-        for one, p_value, level in zip(found, adjusted, levels, strict=True):
-            assert (0.0 not in one.interval(level)) == (p_value < 0.05)
+        adjusted, levels = holm([each.p_value() for each in estimated])
+        for each, p_value, level in zip(estimated, adjusted, levels, strict=True):
+            assert (0.0 not in each.interval(level)) == (p_value < 0.05)

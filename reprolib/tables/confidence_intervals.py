@@ -12,7 +12,7 @@ single run, the variance between seeds that the profile's other records show (`r
 degrees of freedom of that. df is Welch's and Satterthwaite's: se^4 / sum(V_i^2 / df_i), where the bootstrap counts as
 known exactly. The interval is symmetric: percentile, basic and BCa intervals of the same draws, which cannot take the
 seeds in, cover a known truth no better (`python -m benchmarks coverage`).
-Where there is one run and no such measurement the interval is of images only, and `complete` is False.
+Where there is one run and no such measurement, the interval is over images only, and `complete` is False.
 """
 
 from __future__ import annotations
@@ -132,14 +132,22 @@ def estimate_gain(measured: Measured, base: Measured, *, noise: Noise | None = N
     if not measured.values or not base.values:
         return None
     measured, base, common = paired(measured, base)
-    parts = _between_seeds([measured, base], noise)
+    variances = _between_seeds([measured, base], noise)
     if common:
         by_seed = [measured.values[seed] - base.values[seed] for seed in common]
-        parts = [_Part(statistics.variance(by_seed) / len(common), len(common) - 1, f"{len(common)} seeds")]
+        variances = [_Variance(statistics.variance(by_seed) / len(common), len(common) - 1, f"{len(common)} seeds")]
     ours, theirs = _mean_draws(measured), _mean_draws(base)
     same = measured.images == base.images and ours is not None and theirs is not None
     draws = ours - theirs if same else None
-    return _combined(measured.mean - base.mean, parts, draws)
+    return _combined(measured.mean - base.mean, variances, draws)
+
+
+def gain(measured: Measured, base: Measured) -> float | None:
+    """The difference of two experiments' means, over the runs that `paired` takes; None where either has not run."""
+    if not measured.values or not base.values:
+        return None
+    measured, base, _ = paired(measured, base)
+    return measured.mean - base.mean
 
 
 def paired(measured: Measured, base: Measured) -> tuple[Measured, Measured, list[int]]:
@@ -150,27 +158,29 @@ def paired(measured: Measured, base: Measured) -> tuple[Measured, Measured, list
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One source of variance; variance None: there is one, and nobody has measured it."""
+class _Variance:
+    """The variance that one source contributes; value None: not measured."""
 
-    variance: float | None
+    value: float | None
     freedom: float
     source: str
 
 
-def _between_seeds(sides: Sequence[Measured], noise: Noise | None) -> list[_Part]:
+def _between_seeds(sides: Sequence[Measured], noise: Noise | None) -> list[_Variance]:
     """The variance between seeds of one number, or of both sides of a difference."""
-    parts = []
+    variances = []
     for side in sides:
         values = list(side.values.values())
         if len(values) > 1:
-            parts.append(_Part(statistics.variance(values) / len(values), len(values) - 1, f"{len(values)} seeds"))
-    single = len(sides) - len(parts)
+            variances.append(
+                _Variance(statistics.variance(values) / len(values), len(values) - 1, f"{len(values)} seeds")
+            )
+    single = len(sides) - len(variances)
     if single and noise is None:
-        parts.append(_Part(None, math.inf, ""))
-    elif single:  # both sides' from one measurement, whose error they share
-        parts.append(_Part(single * noise.variance, noise.freedom, noise.source))
-    return parts
+        variances.append(_Variance(None, math.inf, ""))
+    elif single:  # one measurement serves both sides, which share its error
+        variances.append(_Variance(single * noise.variance, noise.freedom, noise.source))
+    return variances
 
 
 def _mean_draws(measured: Measured) -> np.ndarray | None:
@@ -178,22 +188,22 @@ def _mean_draws(measured: Measured) -> np.ndarray | None:
     return sum(measured.draws.values()) / len(measured.draws) if measured.draws else None
 
 
-def _combined(value: float, seeds: Sequence[_Part], draws: np.ndarray | None) -> Estimate | None:
-    complete = all(part.variance is not None for part in seeds)
-    parts = list(seeds) if complete else []
+def _combined(value: float, seeds: Sequence[_Variance], draws: np.ndarray | None) -> Estimate | None:
+    complete = all(each.value is not None for each in seeds)
+    variances = list(seeds) if complete else []
     if draws is not None:
         defined = draws[draws == draws]  # without NaN
         if len(defined) > len(draws) // 2:
-            parts.insert(0, _Part(float(defined.var(ddof=1)), math.inf, "images"))
-    if not parts:
+            variances.insert(0, _Variance(float(defined.var(ddof=1)), math.inf, "images"))
+    if not variances:
         return None
-    variance = sum(part.variance for part in parts)
-    spread = sum(part.variance**2 / part.freedom for part in parts)
+    variance = sum(each.value for each in variances)
+    spread = sum(each.value**2 / each.freedom for each in variances)
     return Estimate(
         value=value,
         error=math.sqrt(variance),
         freedom=variance**2 / spread if spread else math.inf,
-        source=" + ".join(dict.fromkeys(part.source for part in parts)) if complete else IMAGES_ONLY,
+        source=" + ".join(dict.fromkeys(each.source for each in variances)) if complete else IMAGES_ONLY,
         complete=complete,
     )
 
@@ -211,7 +221,7 @@ def holm(p_values: Sequence[float], *, level: float = LEVEL) -> tuple[list[float
     for rank, index in enumerate(sorted(range(count), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (count - rank) * p_values[index]))
         adjusted[index] = largest
-        if rejecting:  # what comes after the first that is not rejected keeps its level
+        if rejecting:  # after the first that is not rejected, the level stays
             alpha = (1 - level) / (count - rank)
             rejecting = p_values[index] < alpha
         levels[index] = 1 - alpha
@@ -228,7 +238,7 @@ def t_quantile(level: float, freedom: float) -> float:
 
 
 def t_tails(t: float, freedom: float) -> float:
-    """The probability that Student's t is beyond +-t; freedom is positive and may be broken."""
+    """The probability that Student's t is beyond +-t; freedom is positive and may be fractional."""
     from scipy.special import stdtr
 
     return math.erfc(t / math.sqrt(2)) if math.isinf(freedom) else float(2 * stdtr(freedom, -abs(t)))

@@ -15,8 +15,8 @@ from reprolib.files import write_json
 from reprolib.papers import catalog
 from reprolib.params import load_profile
 from reprolib.tables.formats import latex, markdown
-from reprolib.tables.join import join
-from reprolib.tables.layout import lay_out, metric_label, number_text
+from reprolib.tables.layout import lay_out, metric_label
+from reprolib.tables.number_text import number_text
 from reprolib.tables.recipe import Recipe
 from reprolib.tables.render import read_table, render
 
@@ -189,10 +189,9 @@ def test_rows_without_a_published_recipe_say_so(root):
     assert "this profile (not run)" in markdown(sheet)
 
 
-def test_special_characters_are_escaped(root):
+def test_special_characters_are_escaped(root, rows_of):
     profile = load_profile("demo", path=root / "params.yaml")
-    sheet = lay_out(ABLATION, join(ABLATION, {}, profile), profile)
-    object.__setattr__(sheet, "banner", "50% of a_b & c | d")
+    sheet = dataclasses.replace(lay_out(ABLATION, rows_of(ABLATION), profile), banner="50% of a_b & c | d")
     assert r"50\% of a\_b \& c" in latex(sheet)
 
 

@@ -14,9 +14,9 @@ from reprolib.evaluation.bootstrap import average_precision, resample_counts
 from reprolib.evaluation.matches import matches_path, write_matches
 from reprolib.evaluation.record import read_records
 from reprolib.papers import catalog
-from reprolib.tables.draws import read_draws
+from reprolib.tables.bootstrap_draws import read_draws
+from reprolib.tables.confidence_intervals import t_quantile
 from reprolib.tables.render import read_table, render
-from reprolib.tables.uncertainty import t_quantile
 
 ABLATION = catalog.all_tables()["iemask_rcnn-3"]
 IMAGES = 60
@@ -58,8 +58,8 @@ def test_a_gain_is_paired_over_images(root, run):
     pair = [run(row, quality) for row, quality in ((1, 0.75), (2, 0.6))]
     cell, _ = _cell(root, 2)
     ours, base = (average_precision(matches, resample_counts(IMAGES))["AP"] for matches in reversed(pair))
-    assert cell.delta_interval.half_width == pytest.approx(1.959964 * (ours - base).std(ddof=1), rel=1e-6)
-    assert cell.delta_interval_source == "images only"
+    assert cell.gain_interval.half_width == pytest.approx(1.959964 * (ours - base).std(ddof=1), rel=1e-6)
+    assert cell.gain_interval_source == "images only"
     assert cell.p_value is not None
 
 
@@ -71,7 +71,7 @@ def test_the_noise_of_a_row_with_seeds_completes_the_others(root, run):
     cell, sheet = _cell(root, 2, profile="paper")
     assert base.interval_source == "images + 3 seeds"
     assert cell.interval_source == f"images + seed noise of {ABLATION.rows[0].experiment.id}"
-    assert cell.delta_interval_source == f"images + 3 seeds + seed noise of {ABLATION.rows[0].experiment.id}"
+    assert cell.gain_interval_source == f"images + 3 seeds + seed noise of {ABLATION.rows[0].experiment.id}"
     assert "images + 3 seeds (row 1)" in sheet.intervals
     assert "images only" not in sheet.intervals
 
@@ -98,7 +98,7 @@ def test_many_rows_widen_the_gains(root, run):
     for row in range(3, 9):
         run(row, 0.7)
     together, sheet = _cell(root, 2)
-    assert together.delta_interval.half_width > alone.delta_interval.half_width
+    assert together.gain_interval.half_width > alone.gain_interval.half_width
     assert together.p_value >= alone.p_value
     assert "Holm's procedure over the 7 rows" in sheet.intervals
 
@@ -122,9 +122,9 @@ def test_the_rendered_table_shows_them(root, run):
     half = f"{cell.reproduced:.2f} ± {cell.interval.half_width:.2f}"
     assert f"| {half} |" in markdown
     assert half.replace("±", r"$\pm$") in latex
-    line = next(one for one in csv.DictReader(text.splitlines()) if (one["row"], one["metric"]) == ("2", "segm/AP"))
+    line = next(line for line in csv.DictReader(text.splitlines()) if (line["row"], line["metric"]) == ("2", "segm/AP"))
     assert float(line["low"]) < cell.reproduced < float(line["high"])
-    assert float(line["gain_low"]) < cell.delta_reproduced < float(line["gain_high"])
+    assert float(line["gain_low"]) < cell.gain_reproduced < float(line["gain_high"])
     assert (line["interval_source"], line["gain_interval_source"]) == ("images only", "images only")
     assert float(line["gain_p"]) == pytest.approx(cell.p_value, rel=1e-4)
 
@@ -139,7 +139,7 @@ def test_draws_are_made_once(root, run, monkeypatch):
     def never(*_):
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr("reprolib.tables.draws.average_precision", never)
+    monkeypatch.setattr("reprolib.tables.bootstrap_draws.average_precision", never)
     again = read_draws(results, records)
     (name,) = first
     assert np.array_equal(first[name].metrics["segm/AP"], again[name].metrics["segm/AP"])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from reprolib.experiment import Experiment
 from reprolib.papers import catalog
 from reprolib.papers.reported import Cell
-from reprolib.params import ParamsError, Profile, Run, Scale, resolve
+from reprolib.params import Run, Scale
 
 MEASURED_BY_CLOCK = frozenset({"time_ms", "fps"})
 
@@ -16,8 +15,11 @@ MEASURED_BY_CLOCK = frozenset({"time_ms", "fps"})
 _SCALE_FIELDS = ("channels", "box_hidden", "norm", "pretrained", "anchor_sizes")
 
 
-def why_not_comparable(record: Mapping, cell: Cell, paper: Profile | None) -> list[str]:
-    """Why a record's number says nothing about a reported one; empty where it does."""
+def why_not_comparable(record: Mapping, cell: Cell, published: Run | None) -> list[str]:
+    """Why a record's number says nothing about a reported one; empty where it does.
+
+    published: the run as published, None where the profile of published recipes does not have it.
+    """
     reasons = []
     if not record["data"]["exact"]:
         reasons.append(f"other data ({record['data']['name']} stands in for {record['dataset']})")
@@ -25,38 +27,25 @@ def why_not_comparable(record: Mapping, cell: Cell, paper: Profile | None) -> li
         reasons.append(f"reported on test-dev, run on {record['data']['split']}")
     if protocol := catalog.other_protocol(cell.paper, cell.table, cell.row):
         reasons.append(protocol)
-    reasons += _other_scale(record, paper)
+    reasons += _other_scale(record, published)
     if cell.metric in MEASURED_BY_CLOCK:
         reasons.append(f"time on other hardware ({record['speed']['hardware']})")
     return reasons
 
 
-def published_run(experiment: Experiment, paper: Profile | None) -> Run | None:
-    """The experiment as published, None where the profile of published recipes does not have it."""
-    if paper is None:
-        return None
-    try:
-        return resolve(paper, experiment, 0)
-    except ParamsError:
-        return None
-
-
-def _other_scale(record: Mapping, paper: Profile | None) -> list[str]:
+def _other_scale(record: Mapping, published: Run | None) -> list[str]:
     """How the network or its training differs from the published one, in words."""
     recipe = record["recipe"]
-    experiment = catalog.all_experiments().get(record["experiment"])
-    run = published_run(experiment, paper) if experiment else None
-    scale = run.scale if run else Scale()
-    published = dataclasses.asdict(dataclasses.replace(scale, backbones={}))
+    scale = published.scale if published else Scale()
     reasons = []
     backbone = recipe.get("backbones", {}).get(record["backbone"], record["backbone"])
     if backbone != record["backbone"]:
         reasons.append(f"other backbone ({backbone} stands in for {record['backbone']})")
-    changed = [name for name in _SCALE_FIELDS if _listed(recipe.get(name)) != _listed(published[name])]
+    changed = [name for name in _SCALE_FIELDS if _listed(recipe.get(name)) != _listed(getattr(scale, name))]
     if changed:
         reasons.append(f"other scale ({', '.join(name.replace('_', ' ') for name in changed)})")
-    if run:
-        ours, theirs = (_length(recipe), _length(dataclasses.asdict(run.schedule)))
+    if published:
+        ours, theirs = _length(recipe), _length(dataclasses.asdict(published.schedule))
         if ours and theirs and ours[0] == theirs[0] and ours[1] < 0.9 * theirs[1]:
             reasons.append(f"shorter training ({ours[1]:,g} of {theirs[1]:,.10g} {ours[0]})")
     return reasons

@@ -1,0 +1,135 @@
+"""The third of four steps to a table: intervals, gains over the baseline row, and verdicts of joined rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from reprolib.tables.confidence_intervals import IMAGES_ONLY, Estimate, Interval, estimate, estimate_gain, gain, holm
+from reprolib.tables.table_rows import TableCell, TableRow, minus
+from reprolib.tables.verdicts import COUNT_TOLERANCE, Comparison, judge
+
+
+def with_verdicts(rows: Sequence[TableRow]) -> list[TableRow]:
+    """The rows with intervals, gains and verdicts.
+
+    Gains of one metric over one baseline are one family, whose intervals hold together (`confidence_intervals.holm`).
+    """
+    by_number = {row.number: row for row in rows}
+    pairs = {
+        (row.number, cell.reported.metric): (cell, _base_cell(cell, by_number.get(row.baseline)))
+        for row in rows
+        for cell in row.cells
+    }
+    gains = _gain_intervals(rows, pairs)
+    return [
+        replace(
+            row,
+            cells=tuple(
+                _with_verdict(*pairs[key], gains.get(key))
+                for key in ((row.number, cell.reported.metric) for cell in row.cells)
+            ),
+        )
+        for row in rows
+    ]
+
+
+Key = tuple[int, str]  # number of the row, metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GainInterval:
+    """A difference to the baseline row, at the level that Holm's procedure gives its interval."""
+
+    source: str
+    interval: Interval
+    p_value: float
+
+
+def _base_cell(cell: TableCell, base: TableRow | None) -> TableCell | None:
+    """The baseline row's cell that an ablation's cell is compared with; None for the baseline's own."""
+    if base is None or base.number == cell.reported.row or cell.reported.row_kind != "ablation":
+        return None
+    return base.cell(cell.reported.metric)
+
+
+def _gain_intervals(
+    rows: Sequence[TableRow], pairs: Mapping[Key, tuple[TableCell, TableCell | None]]
+) -> dict[Key, _GainInterval]:
+    """By row and metric, where something says how far the gain may be off."""
+    baselines = {row.number: row.baseline for row in rows}
+    families: dict[tuple[int | None, str], dict[Key, Estimate]] = {}
+    for (number, metric), (cell, base) in pairs.items():
+        if base and cell.reported.unit == "%":
+            estimated = estimate_gain(cell.measured, base.measured, noise=cell.noise)
+            if estimated:
+                families.setdefault((baselines[number], metric), {})[number, metric] = estimated
+    intervals = {}
+    for family in families.values():
+        adjusted, levels = holm([estimated.p_value() for estimated in family.values()])
+        for (key, estimated), p_value, level in zip(family.items(), adjusted, levels, strict=True):
+            intervals[key] = _GainInterval(source=estimated.source, interval=estimated.interval(level), p_value=p_value)
+    return intervals
+
+
+def _with_verdict(cell: TableCell, base: TableCell | None, gain_interval: _GainInterval | None) -> TableCell:
+    estimated = estimate(cell.measured, noise=cell.noise) if cell.reported.unit == "%" else None
+    if estimated:
+        cell = replace(cell, interval=estimated.interval(), interval_source=estimated.source)
+    if base:
+        cell = replace(
+            cell,
+            gain_reported=minus(cell.reported.value, base.reported.value),
+            gain_reproduced=gain(cell.measured, base.measured),
+        )
+    if gain_interval:
+        cell = replace(
+            cell,
+            gain_interval=gain_interval.interval,
+            gain_interval_source=gain_interval.source,
+            p_value=gain_interval.p_value,
+        )
+    comparison = _comparison(cell, base)
+    reasons = comparison.obstacles if cell.missing is None else tuple(filter(None, (cell.missing,)))
+    return replace(cell, verdict=judge(comparison), reasons=reasons)
+
+
+def _comparison(cell: TableCell, base: TableCell | None) -> Comparison:
+    """What the verdict of a cell rests on."""
+    reported, obstacles = cell.reported, cell.obstacles
+    if cell.assumed and base is None and reported.value is not None:
+        obstacles = (*obstacles, "the system's design is partly inferred")
+    known = {
+        "runnable": cell.runnable,
+        "measured": cell.missing is None,
+        "obstacles": obstacles,
+        "assumed": cell.assumed,
+    }
+    if reported.metric in COUNT_TOLERANCE or reported.row_kind == "dataset":
+        return Comparison(
+            kind="count",
+            reported=reported.value,
+            rounding=reported.rounding,
+            reproduced=cell.reproduced,
+            tolerance=COUNT_TOLERANCE.get(reported.metric, 0.0),
+            **known,
+        )
+    if base:
+        return Comparison(
+            kind="gain",
+            reported=cell.gain_reported,
+            rounding=reported.rounding + base.reported.rounding,
+            reproduced=cell.gain_reproduced,
+            interval=cell.gain_interval,
+            complete=cell.gain_interval_source != IMAGES_ONLY,
+            **known,
+        )
+    return Comparison(
+        kind="level",
+        reported=reported.value,
+        rounding=reported.rounding,
+        reproduced=cell.reproduced,
+        interval=cell.interval,
+        complete=cell.interval_source != IMAGES_ONLY,
+        **known,
+    )
