@@ -130,7 +130,7 @@ def test_systems_are_listed_with_publication_cost_and_code(content, parsed, repo
     assert "pytorch/vision (BSD-3-Clause)" in mask_rcnn[9]
     assert rows["SA R-CNN inferred"][9] == "no public code found"
     assert rows["DAL reported only"][5:] == ["–"] * 5
-    known = [system for system in content.systems if system.known]
+    known = [system for system in content.systems if system.facts]
     assert len(rows) - 1 == len(content.systems) == len(known) + len({row.name for row in own_rows(content)})
 
 
@@ -142,7 +142,7 @@ def own_rows(content) -> list:
 
 def test_a_system_that_nothing_runs_says_why(content, report):
     text = (report / "systems.html").read_text()
-    reasons = {system.name: system.known.reported_only for system in content.systems if system.known}
+    reasons = {system.name: system.facts.reported_only for system in content.systems if system.facts}
     for name, why in reasons.items():
         if not why:
             continue

@@ -66,5 +66,5 @@ def test_a_row_with_one_seed_takes_the_noise_of_the_others(rows_of, record):
     assert (cell.interval.low, cell.interval.high) == (pytest.approx(36.9 - 0.4303), pytest.approx(36.9 + 0.4303))
     assert cell.gain_interval_source == f"3 seeds + seed noise of {BASE.id}"
     assert cell.gain_reproduced == pytest.approx(1.6)
-    assert cell.gain_interval.low < 1.6 < cell.delta_interval.high
+    assert cell.gain_interval.low < 1.6 < cell.gain_interval.high
     assert cell.verdict == "same direction"  # 0.70 reported
