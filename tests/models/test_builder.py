@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from reprolib import models
 from reprolib.models.builder import build_system
 from reprolib.models.input_transform import InputSize
 from reprolib.params import Scale
@@ -43,3 +46,16 @@ def test_a_builder_gets_what_it_takes() -> None:
 def test_what_a_system_does_not_have_is_refused(build, arguments, message) -> None:
     with pytest.raises(ValueError, match=message):
         build_system(system(build), **COMMON | {"switches": {}} | arguments)
+
+
+def test_models_know_no_training_schedule() -> None:
+    """Of params.yaml they take the widths and counts of networks alone, so that a builder needs no profile."""
+    folder = Path(models.__file__).parent
+    imported = {
+        name.name
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "reprolib.params"
+        for name in node.names
+    }
+    assert imported == {"Scale"}

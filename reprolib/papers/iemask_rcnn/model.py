@@ -27,7 +27,7 @@ def build(
     stride_in_1x1: bool = False,
     **switches: object,
 ) -> nn.Module:
-    """IEMask R-CNN with the given components (paper figure 2); with none it is Mask R-CNN.
+    """IEMask R-CNN with these components (paper figure 2); without any it is Mask R-CNN.
 
     components: of `cem`, `gim`, `bottomup`, `aff`, `encdechead`.
     variant: `code` (default; what was measured) or `paper` (the text); single switches in `switches.Switches`.

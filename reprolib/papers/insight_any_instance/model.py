@@ -38,7 +38,7 @@ def build(
     input_size: InputSize,
     **switches: object,
 ) -> TwoStage:
-    """The host with the given components; with none it is the host itself.
+    """The host with these components; without any it is the host itself.
 
     components: of `lpm`, `gpm` (prompts for the mask branch) and `parea` (the loss on the proposals' area).
     switches: see `switches.Switches`. Raises ValueError for unknown components or switches.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
 from reprolib.models.input_transform import InputSize
@@ -28,7 +30,7 @@ def build(
     input_size: InputSize,
     **switches: object,
 ) -> TwoStage:
-    """MAI-SE-Net with the given components (paper figure 1); with none it is HTC without its semantic branch.
+    """MAI-SE-Net with these components (paper figure 1); without any it is HTC without its semantic branch.
 
     components: of `aspp`, `nlb`, `csab` (mask attention interaction), `carafeb`, `fbo`, `gcb` (scale enhancement).
     switches: see `switches.Switches`. Raises ValueError for unknown components or switches.
@@ -67,17 +69,17 @@ def build(
 def interacting_mask_heads(
     channels: int, num_classes: int, *, components: tuple[str, ...], switches: Switches
 ) -> MaskFlow:
-    """The mask heads of the three stages with a MAI site between neighbours."""
-    sites = [MaskInteraction(channels, components=components, switches=switches)]
-    while len(sites) < STAGES - 1:
-        again = sites[0] if switches.share_mai else MaskInteraction(channels, components=components, switches=switches)
-        sites.append(again)
+    """The mask heads of the three stages, with mask attention interaction between successive ones."""
+    new_site = partial(MaskInteraction, channels, components=components, switches=switches)
+    sites = [new_site()]
+    for _ in range(STAGES - 2):
+        sites.append(sites[0] if switches.share_mai else new_site())
     widths = [channels, *(site.out_channels for site in sites)]
     heads = [MaskHead(channels, outputs=num_classes, in_channels=width) for width in widths]
     return MaskFlow(heads, sites)
 
 
 def anchor_sizes(scale: Scale, *, keep_b6: bool) -> tuple[float, ...]:
-    """Anchor sizes in px of B1.. : the baseline's 8 times the stride at half the strides, B6 at the baseline's last."""
+    """Anchor sizes in px of B1, B2 and so on: half those of the baseline's levels; B6 has the baseline's largest."""
     halved = tuple(size / 2 for size in scale.anchor_sizes)
     return (*halved, scale.anchor_sizes[-1]) if keep_b6 else halved

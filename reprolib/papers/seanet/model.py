@@ -31,7 +31,7 @@ def build(
     variant: str = "spec",
     **switches: object,
 ) -> TwoStage:
-    """SEANet with the given components (paper, figure 2) on one of its two frameworks, `host`.
+    """SEANet with these components (paper, figure 2) on one of its two frameworks, `host`.
 
     components: of `biou` (the box head), `attention` (the mask head), `edge` (its edges are supervised). With none
     it is the framework on the code's RoI features, and with roi_fusion single_level the framework itself.
