@@ -10,8 +10,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reprolib.experiment import Experiment
-from reprolib.params import ParamsError, Profile, Run, resolve
+from reprolib.params import Profile, Run
 from reprolib.tables.table_rows import TableRow
 
 NOT_STATED = "not stated"
@@ -62,7 +61,7 @@ def _recipe(rows: list[TableRow], profile: Profile) -> Recipe:
         ours = _texts(record["recipe"], backbones, images_seen=record["training"]["images_seen"])
         name, exact = record["data"]["name"], record["data"]["exact"]
         seeds = len({other["seed"] for row in rows for other in row.records})
-    elif run := _planned(experiment, profile):
+    elif run := shown.planned:
         ours = _texts(_of_run(run), backbones)
         name, exact, seeds = run.dataset, run.exact_data, len(profile.seeds)
     if ours:
@@ -76,13 +75,6 @@ def _recipe(rows: list[TableRow], profile: Profile) -> Recipe:
         ran=record is not None,
         lines=lines,
     )
-
-
-def _planned(experiment: Experiment, profile: Profile) -> Run | None:
-    try:
-        return resolve(profile, experiment, profile.seeds[0])
-    except ParamsError:
-        return None
 
 
 def _of_run(run: Run) -> dict[str, object]:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from reprolib.experiment import Table
 from reprolib.files import write_atomic
+from reprolib.papers import catalog
 from reprolib.params import Profile
 from reprolib.tables.formats import comma_separated, latex, markdown
 from reprolib.tables.layout import Sheet, lay_out
 from reprolib.tables.recipe import recipes
 from reprolib.tables.table_rows import TableRow, join_rows
-from reprolib.tables.table_sources import TableSources, find_table, read_sources
+from reprolib.tables.table_sources import TableSources, read_sources
 from reprolib.tables.table_verdicts import with_verdicts
 
 
@@ -43,9 +44,11 @@ def read_table(
     table_id: str, profile_name: str | None = None, *, params: str | Path = "params.yaml"
 ) -> tuple[list[TableRow], Profile, Sheet]:
     """A table with a profile's records and reports: its rows, the profile, and the sheet that `render` writes."""
-    table = find_table(table_id)
-    sources, rows = read_rows([table], profile_name, params=params)
-    return rows[table_id], sources.profile, sheet_of(table, rows[table_id], sources.profile)
+    tables = catalog.all_tables()
+    if table_id not in tables:
+        raise KeyError(f"no table {table_id!r}; there are {', '.join(tables)}")
+    sources, rows = read_rows([tables[table_id]], profile_name, params=params)
+    return rows[table_id], sources.profile, sheet_of(tables[table_id], rows[table_id], sources.profile)
 
 
 def read_rows(
@@ -53,7 +56,8 @@ def read_rows(
 ) -> tuple[TableSources, Mapping[str, list[TableRow]]]:
     """The rows of several tables by table id, with what they rest on. Raises as `read_sources`."""
     sources = read_sources(tables, profile_name, params=params)
-    return sources, {table.id: with_verdicts(join_rows(table, sources)) for table in tables}
+    joined = {table.id: join_rows(table, sources) for table in tables}
+    return sources, {table_id: with_verdicts(rows) for table_id, rows in joined.items()}
 
 
 def sheet_of(table: Table, rows: Sequence[TableRow], profile: Profile) -> Sheet:

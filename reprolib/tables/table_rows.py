@@ -66,16 +66,17 @@ class TableCell:
 class TableRow:
     """One row.
 
-    experiment: what reproduces it, None without. published: the same as published, None where the profile of published
-    recipes does not have it. extra: whether it is the suite's own. status: run, not run, not built yet, or reported
-    only; `run` of a row that describes data says that there is a report. baseline: number of the row that an ablation's
-    row is compared with, itself for the baseline; None outside ablations. components: as printed; where the publication
-    leaves them open, those that the suite runs instead. notes: footnotes.
+    experiment: what reproduces it, None without. published, planned: its run by the profile of published recipes and by
+    this profile, None where that does not have it. extra: whether it is the suite's own. status: run, not run, not
+    built yet, or reported only; `run` of a row that describes data says that there is a report. baseline: number of the
+    row that an ablation's row is compared with, itself for the baseline; None outside ablations. components: as
+    printed; where the publication leaves them open, those that the suite runs instead. notes: footnotes.
     """
 
     number: int
     experiment: Experiment | None
     published: Run | None
+    planned: Run | None
     extra: bool
     status: str
     baseline: int | None
@@ -114,7 +115,7 @@ def _row(
     sources: TableSources,
 ) -> TableRow:
     head, experiment = reported[row.number][0], row.experiment
-    published = published_run(experiment, sources.paper) if experiment else None
+    published = _run(experiment, sources.paper)
     records = _records_of(experiment, sources.records)
     assumed = inferred(head.method, *([experiment.system] if experiment else []))
     if row.dataset:
@@ -131,6 +132,7 @@ def _row(
         number=row.number,
         experiment=experiment,
         published=published,
+        planned=_run(experiment, sources.profile),
         extra=row.extra is not None,
         status=_status(row, cells, records),
         baseline=baseline,
@@ -199,10 +201,12 @@ def _data_cell(reported: Cell, dataset: str, sources: TableSources) -> TableCell
     )
 
 
-def published_run(experiment: Experiment, paper: Profile | None) -> Run | None:
-    """The experiment as published, None where the profile of published recipes does not have it."""
+def _run(experiment: Experiment | None, profile: Profile | None) -> Run | None:
+    """The first run of an experiment under a profile, None where the profile does not have it."""
+    if experiment is None or profile is None:
+        return None
     try:
-        return resolve(paper, experiment, 0) if paper else None
+        return resolve(profile, experiment, profile.seeds[0])
     except ParamsError:
         return None
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from reprolib.evaluation.record import read_records
 from reprolib.experiment import Table
-from reprolib.papers import catalog
 from reprolib.papers.reported import Cell, load_table
 from reprolib.params import Profile, load_profile
 from reprolib.tables.bootstrap_draws import BootstrapDraws, read_draws
@@ -63,11 +62,3 @@ def read_sources(
     return TableSources(
         profile=profile, paper=paper, records=records, reports=read_reports(results / "data"), draws=draws
     )
-
-
-def find_table(table_id: str) -> Table:
-    """A table by its id. Raises KeyError naming the tables there are."""
-    tables = catalog.all_tables()
-    if table_id not in tables:
-        raise KeyError(f"no table {table_id!r}; there are {', '.join(tables)}")
-    return tables[table_id]

@@ -9,32 +9,24 @@ from reprolib.tables.confidence_intervals import IMAGES_ONLY, Estimate, Interval
 from reprolib.tables.table_rows import TableCell, TableRow, minus
 from reprolib.tables.verdicts import COUNT_TOLERANCE, Comparison, judge
 
+Key = tuple[int, str]  # number of the row, metric
+
 
 def with_verdicts(rows: Sequence[TableRow]) -> list[TableRow]:
     """The rows with intervals, gains and verdicts.
 
     Gains of one metric over one baseline are one family, whose intervals hold together (`confidence_intervals.holm`).
     """
-    by_number = {row.number: row for row in rows}
-    pairs = {
-        (row.number, cell.reported.metric): (cell, _base_cell(cell, by_number.get(row.baseline)))
-        for row in rows
-        for cell in row.cells
+    cells = {(row.number, cell.reported.metric): cell for row in rows for cell in row.cells}
+    baselines = {row.number: row.baseline for row in rows}
+    bases = {
+        (number, metric): cells.get((baselines[number], metric))
+        for (number, metric), cell in cells.items()
+        if baselines[number] != number and cell.reported.row_kind == "ablation"
     }
-    gains = _gain_intervals(rows, pairs)
-    return [
-        replace(
-            row,
-            cells=tuple(
-                _with_verdict(*pairs[key], gains.get(key))
-                for key in ((row.number, cell.reported.metric) for cell in row.cells)
-            ),
-        )
-        for row in rows
-    ]
-
-
-Key = tuple[int, str]  # number of the row, metric
+    gains = _gain_intervals(cells, bases, baselines)
+    judged = {key: _with_verdict(cell, bases.get(key), gains.get(key)) for key, cell in cells.items()}
+    return [replace(row, cells=tuple(judged[row.number, cell.reported.metric] for cell in row.cells)) for row in rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,29 +38,23 @@ class _GainInterval:
     p_value: float
 
 
-def _base_cell(cell: TableCell, base: TableRow | None) -> TableCell | None:
-    """The baseline row's cell that an ablation's cell is compared with; None for the baseline's own."""
-    if base is None or base.number == cell.reported.row or cell.reported.row_kind != "ablation":
-        return None
-    return base.cell(cell.reported.metric)
-
-
 def _gain_intervals(
-    rows: Sequence[TableRow], pairs: Mapping[Key, tuple[TableCell, TableCell | None]]
+    cells: Mapping[Key, TableCell], bases: Mapping[Key, TableCell | None], baselines: Mapping[int, int | None]
 ) -> dict[Key, _GainInterval]:
     """By row and metric, where something says how far the gain may be off."""
-    baselines = {row.number: row.baseline for row in rows}
     families: dict[tuple[int | None, str], dict[Key, Estimate]] = {}
-    for (number, metric), (cell, base) in pairs.items():
-        if base and cell.reported.unit == "%":
-            estimated = estimate_gain(cell.measured, base.measured, noise=cell.noise)
-            if estimated:
-                families.setdefault((baselines[number], metric), {})[number, metric] = estimated
+    for (number, metric), base in bases.items():
+        cell = cells[number, metric]
+        if base is None or cell.reported.unit != "%":
+            continue
+        if estimated := estimate_gain(cell.measured, base.measured, noise=cell.noise):
+            families.setdefault((baselines[number], metric), {})[number, metric] = estimated
     intervals = {}
     for family in families.values():
         adjusted, levels = holm([estimated.p_value() for estimated in family.values()])
         for (key, estimated), p_value, level in zip(family.items(), adjusted, levels, strict=True):
-            intervals[key] = _GainInterval(source=estimated.source, interval=estimated.interval(level), p_value=p_value)
+            interval = estimated.interval(level)
+            intervals[key] = _GainInterval(source=estimated.source, interval=interval, p_value=p_value)
     return intervals
 
 
