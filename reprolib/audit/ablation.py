@@ -14,6 +14,7 @@ from reprolib.audit.printed import (
     decimals,
     distinct,
     full_rows,
+    paired_refs,
     short,
     signed,
 )
@@ -61,10 +62,10 @@ def ladders(tables: Sequence[PrintedTable]) -> Iterator[Ladder]:
 
 def baseline_of(table: PrintedTable, row: Row) -> Row | None:
     """The row of the same table that an own method's row is built on; None where there is none or several differ."""
-    found = [other for other in table.rows if other.head.method == host(row) and other.head.dataset == row.head.dataset]
-    found = [other for other in found if other.head.backbone == row.head.backbone] or found
-    same = {tuple(cell.printed for cell in other.cells.values()) for other in found}
-    return found[-1] if found and len(same) == 1 else None
+    hosts = [other for other in table.rows if other.head.method == host(row) and other.head.dataset == row.head.dataset]
+    hosts = [other for other in hosts if other.head.backbone == row.head.backbone] or hosts
+    same = {tuple(cell.printed for cell in other.cells.values()) for other in hosts}
+    return hosts[-1] if hosts and len(same) == 1 else None
 
 
 def steps(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
@@ -78,7 +79,7 @@ def steps(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
         for less, more in ((less, more) for less in rows for more in ladder.rows):
             if not _components(less) < _components(more):
                 continue
-            if any(_components(less) < _components(one) < _components(more) for one in ladder.rows):
+            if any(_components(less) < _components(row) < _components(more) for row in ladder.rows):
                 continue
             added = " + ".join(name for name in more.head.components if name not in _components(less))
             yield _worse(more, less, f"adding {added} to {_title(less)} lowers", Severity.NOTE)
@@ -128,7 +129,7 @@ def below_baseline(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
         whole = any(metric in {"segm/AP", "bbox/AP"} for metric in fallen)
         severity = Severity.WARNING if whole else Severity.NOTE
         words = f"the full method is below its baseline {baseline.head.method} in"
-        lowest = [m for m in fallen if all(row.value(m) <= one.value(m) for one in table.rows if m in one.cells)]
+        lowest = [m for m in fallen if all(row.value(m) <= peer.value(m) for peer in table.rows if m in peer.cells)]
         last = f"; lowest of the table in {', '.join(map(short, lowest))}" if lowest and len(table.rows) > 2 else ""
         yield _worse(row, baseline, words, severity, last=last)
 
@@ -208,7 +209,7 @@ def _worse(row: Row, other: Row, words: str, severity: Severity, *, last: str = 
         texts.append(f"{short(metric)} {row.cells[metric].printed} < {other.cells[metric].printed} ({change})")
     return Finding(
         severity=severity,
-        cells=tuple(ref for metric in fallen for ref in (row.ref(metric), other.ref(metric))),
+        cells=paired_refs(row, other, fallen),
         key=f"{row.table_id}/{row.number}+{other.number}",
         arithmetic="; ".join(texts),
         message=f"{row.name}: {words} {', '.join(map(short, fallen))}{last}.",

@@ -28,40 +28,40 @@ def additivity(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
             continue
         most = max(len(row.head.components) for row in ladder.rows)
         for row in ladder.rows:
-            parts = _parts(row, ladder)
+            singles = _singles(row, ladder)
             for metric in EXPLAINED:
                 if metric.endswith("/AP") and len(row.head.components) < most:
                     continue
-                if len(parts) > 1 and all(metric in one.cells for one in (row, ladder.baseline, *parts)):
-                    yield _sum(row, ladder.baseline, parts, metric)
+                if len(singles) > 1 and all(metric in member.cells for member in (row, ladder.baseline, *singles)):
+                    yield _sum(row, ladder.baseline, singles, metric)
 
 
-def _parts(row: Row, ladder: Ladder) -> tuple[Row, ...]:
+def _singles(row: Row, ladder: Ladder) -> tuple[Row, ...]:
     """The most rows whose components make up the row's, none twice; empty where there are none."""
-    wanted = frozenset(row.head.components)
-    pieces = {frozenset(other.head.components): other for other in ladder.rows if other is not row}
-    return max(_covers(wanted, pieces), key=len, default=())
+    components = frozenset(row.head.components)
+    rows = {frozenset(other.head.components): other for other in ladder.rows if other is not row}
+    return max(_covers(components, rows), key=len, default=())
 
 
-def _covers(wanted: frozenset[str], pieces: Mapping[frozenset[str], Row]) -> Iterator[tuple[Row, ...]]:
-    if not wanted:
+def _covers(components: frozenset[str], rows: Mapping[frozenset[str], Row]) -> Iterator[tuple[Row, ...]]:
+    if not components:
         yield ()
         return
-    first = min(wanted)
-    for piece, row in pieces.items():
-        if first in piece and piece <= wanted:
-            for rest in _covers(wanted - piece, pieces):
+    first = min(components)
+    for own, row in rows.items():
+        if first in own and own <= components:
+            for rest in _covers(components - own, rows):
                 yield (row, *rest)
 
 
-def _sum(row: Row, baseline: Row, parts: Sequence[Row], metric: str) -> Finding | None:
+def _sum(row: Row, baseline: Row, singles: Sequence[Row], metric: str) -> Finding | None:
     base = baseline.value(metric)
-    total = base + sum(part.value(metric) - base for part in parts)
+    total = base + sum(single.value(metric) - base for single in singles)
     gap = row.value(metric) - total
-    digits = decimals(*(one.cells[metric] for one in (row, baseline, *parts)))
+    digits = decimals(*(member.cells[metric] for member in (row, baseline, *singles)))
     if abs(gap) <= row.rounding(metric) + EPSILON:
         return None
-    margin = sum(one.rounding(metric) for one in (row, *parts)) + (len(parts) - 1) * baseline.rounding(metric)
+    margin = sum(member.rounding(metric) for member in (row, *singles)) + (len(singles) - 1) * baseline.rounding(metric)
     if abs(gap) <= margin + EPSILON and metric.endswith("/AP"):
         return None
     if abs(gap) <= margin + EPSILON:
@@ -69,10 +69,10 @@ def _sum(row: Row, baseline: Row, parts: Sequence[Row], metric: str) -> Finding 
     else:
         severity = Severity.WARNING if metric == "params_M" else Severity.NOTE
         reason = EXPLAINED[metric]
-    steps = " ".join(signed(part.value(metric) - base, digits) for part in parts)
+    steps = " ".join(signed(single.value(metric) - base, digits) for single in singles)
     return Finding(
         severity=severity,
-        cells=tuple(one.ref(metric) for one in (row, baseline, *parts)),
+        cells=tuple(member.ref(metric) for member in (row, baseline, *singles)),
         arithmetic=f"{short(metric)} {baseline.cells[metric].printed} {steps} = {total:.{digits}f}, printed"
         f" {row.cells[metric].printed} ({signed(gap, digits)})",
         message=f"{row.name}: {' + '.join(row.head.components)} together are not the sum of the single rows; {reason}.",

@@ -32,17 +32,17 @@ def size_classes(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
         for row in table.rows:
             for name, sizes in SIZE_CLASSES.items():
                 for kind, category in variants(row, name):
-                    whole, parts = f"{kind}/{name}{category}", [f"{kind}/{size}{category}" for size in sizes]
-                    if all(part in row.cells for part in parts):
-                        yield _enclosed(table, row, whole, parts)
+                    whole, classes = f"{kind}/{name}{category}", [f"{kind}/{size}{category}" for size in sizes]
+                    if all(metric in row.cells for metric in classes):
+                        yield _enclosed(table, row, whole, classes)
 
 
-def _enclosed(table: PrintedTable, row: Row, whole: str, parts: Sequence[str]) -> Finding | None:
-    value = row.value(whole)
-    nearest = max(parts, key=row.value) if value > max(map(row.value, parts)) else min(parts, key=row.value)
-    outside = value - row.value(nearest) if value > row.value(nearest) else row.value(nearest) - value
-    if min(map(row.value, parts)) <= value <= max(map(row.value, parts)):
+def _enclosed(table: PrintedTable, row: Row, whole: str, classes: Sequence[str]) -> Finding | None:
+    value, lowest, highest = row.value(whole), min(classes, key=row.value), max(classes, key=row.value)
+    if row.value(lowest) <= value <= row.value(highest):
         return None
+    nearest = highest if value > row.value(highest) else lowest
+    outside = abs(value - row.value(nearest))
     severity = Severity.NOTE if outside <= FAR_OUTSIDE + EPSILON else Severity.WARNING
     if outside > NO_SUCH_MEAN:
         severity = Severity.ERROR
@@ -53,10 +53,10 @@ def _enclosed(table: PrintedTable, row: Row, whole: str, parts: Sequence[str]) -
         message += f" It is the highest of its column; without it that is {second.cells[whole].printed}, {second.name}."
     if outside <= row.rounding(whole) + row.rounding(nearest) + EPSILON:
         message += " The rounding of the printed digits can explain it."
-    sizes = ", ".join(f"{part.rpartition('/')[2][-1]} {row.cells[part].printed}" for part in parts)
+    sizes = ", ".join(f"{metric.rpartition('/')[2][-1]} {row.cells[metric].printed}" for metric in classes)
     return Finding(
         severity=severity,
-        cells=row.refs((whole, *parts)),
+        cells=row.refs((whole, *classes)),
         arithmetic=f"{short(whole)} {row.cells[whole].printed}, size classes {sizes}: {outside:.1f} outside",
         message=message,
     )
@@ -73,15 +73,15 @@ def class_average(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
         for name in ("AP", "AP50", "AP75"):
             for kind in ("segm", "bbox"):
                 whole = f"{kind}/{name}"
-                parts = [metric for metric in row.cells if metric.startswith(f"{whole}/")]
-                if whole in row.cells and len(parts) > 1:
-                    yield _mean_of(row, whole, parts)
+                classes = [metric for metric in row.cells if metric.startswith(f"{whole}/")]
+                if whole in row.cells and len(classes) > 1:
+                    yield _mean_of(row, whole, classes)
 
 
-def _mean_of(row: Row, whole: str, parts: Sequence[str]) -> Finding | None:
-    mean = sum(map(row.value, parts)) / len(parts)
+def _mean_of(row: Row, whole: str, classes: Sequence[str]) -> Finding | None:
+    mean = sum(map(row.value, classes)) / len(classes)
     gap = row.value(whole) - mean
-    margin = row.rounding(whole) + sum(map(row.rounding, parts)) / len(parts)
+    margin = row.rounding(whole) + sum(map(row.rounding, classes)) / len(classes)
     if abs(gap) <= row.rounding(whole) + EPSILON:
         return None
     printed = row.cells[whole].printed
@@ -91,20 +91,22 @@ def _mean_of(row: Row, whole: str, parts: Sequence[str]) -> Finding | None:
         severity, reason = Severity.WARNING, "only if every category were rounded by half a unit to the same side"
     else:
         severity, reason = Severity.NOTE, "the rounding of the categories can explain it"
-    message = f"{row.name}: the printed average {short(whole)} is not the mean of the {len(parts)} printed categories;"
+    message = (
+        f"{row.name}: the printed average {short(whole)} is not the mean of the {len(classes)} printed categories;"
+    )
     message += f" {reason}."
-    for part in parts if severity is Severity.ERROR else ():
-        if row.cells[part].printed == printed:
-            fitting = row.value(part) + gap * len(parts)
+    for category in classes if severity is Severity.ERROR else ():
+        if row.cells[category].printed == printed:
+            fitting = row.value(category) + gap * len(classes)
             message += (
-                f" {short(part)} is printed with the average's own digits, {printed}: {fitting:.1f} there would fit,"
-                " so one may be a copy of the other."
+                f" {short(category)} is printed with the average's own digits, {printed}: {fitting:.1f} there would"
+                " fit, so one may be a copy of the other."
             )
     return Finding(
         severity=severity,
-        cells=row.refs((whole, *parts)),
-        arithmetic=f"mean of {' '.join(row.cells[part].printed for part in parts)} = {mean:.2f}, printed {printed}"
-        f" ({signed(gap, 2)})",
+        cells=row.refs((whole, *classes)),
+        arithmetic=f"mean of {' '.join(row.cells[category].printed for category in classes)} = {mean:.2f},"
+        f" printed {printed} ({signed(gap, 2)})",
         message=message,
     )
 
@@ -148,16 +150,16 @@ def lvis_average(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
 
 
 def _off(row: Row, shares: np.ndarray) -> float:
-    parts = np.array([row.value(f"segm/{name}") for name in ("APr", "APc", "APf")])
-    return float(row.value("segm/AP") - parts @ shares)
+    classes = np.array([row.value(f"segm/{name}") for name in ("APr", "APc", "APf")])
+    return float(row.value("segm/AP") - classes @ shares)
 
 
-def _fit(parts: list[list[float]], rows: list[Row]) -> tuple[np.ndarray, list[Row]]:
+def _fit(classes: list[list[float]], rows: list[Row]) -> tuple[np.ndarray, list[Row]]:
     """Shares, and the rows that agree with them within rounding; at least half of the rows are kept."""
     kept = list(range(len(rows)))
     while True:
         values = np.array([rows[i].value("segm/AP") for i in kept])
-        shares = np.linalg.lstsq(np.array([parts[i] for i in kept]), values, rcond=None)[0]
+        shares = np.linalg.lstsq(np.array([classes[i] for i in kept]), values, rcond=None)[0]
         gaps = {i: abs(_off(rows[i], shares)) for i in kept}
         worst = max(gaps, key=gaps.get)
         margin = rows[worst].rounding("segm/AP") + max(rows[worst].rounding(f"segm/{n}") for n in LVIS_CATEGORIES)

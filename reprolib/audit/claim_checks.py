@@ -57,7 +57,7 @@ def _number(claim: Claim, tables: Sequence[PrintedTable], row: Row, other: Row |
         message += f" {claim.claimed} fits {fitting}."
     return Finding(
         severity=severity,
-        cells=tuple(one.ref(metric) for one in (row, other) if one),
+        cells=tuple(side.ref(metric) for side in (row, other) if side),
         key=claim.id,
         arithmetic=f"{_subtraction(row, other, metric)}, claimed {claim.claimed}",
         message=message,
@@ -68,17 +68,23 @@ def _fitting(tables: Sequence[PrintedTable], row: Row, other: Row, metric: str, 
     """Rows of the same table with which one of the two would give the claimed number."""
     (table,) = (table for table in tables if table.id == other.table_id)
     close = 0.5 * 10.0 ** -max(row.cells[metric].decimals, 1) + EPSILON
-    rows = [one for one in distinct(table) if metric in one.cells and one not in (row, other)]
-    found = [
-        f"{one.name} {one.cells[metric].printed} in place of {other.name}"
-        for one in rows
-        if not one.head.is_ours and abs(row.value(metric) - one.value(metric) - claimed) < close
+    rows = [rival for rival in distinct(table) if metric in rival.cells and rival not in (row, other)]
+    texts = [
+        f"{rival.name} {rival.cells[metric].printed} in place of {other.name}"
+        for rival in rows
+        if not rival.head.is_ours and abs(row.value(metric) - rival.value(metric) - claimed) < close
     ]
     if row.head.row_kind == "ablation":  # a row with one component less
         size = len(row.head.components or ()) - 1
-        gains = {one: one.value(metric) - other.value(metric) for one in rows if len(one.head.components or ()) == size}
-        found += [f"{one.name} {signed(gain, 2)}" for one, gain in gains.items() if size and abs(gain - claimed) < 0.05]
-    return ", ".join(found)
+        gains = {
+            rival: rival.value(metric) - other.value(metric)
+            for rival in rows
+            if len(rival.head.components or ()) == size
+        }
+        texts += [
+            f"{rival.name} {signed(gain, 2)}" for rival, gain in gains.items() if size and abs(gain - claimed) < 0.05
+        ]
+    return ", ".join(texts)
 
 
 def claimed_order(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterator[Finding | None]:
@@ -120,13 +126,13 @@ def named_best(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Itera
         if other is None or "best" not in claim.subtrahend.rank or claim.metric not in other.cells:
             continue
         (table,) = (table for table in tables if table.id == other.table_id)
-        rivals = [one for one in _rivals(table, row, claim.text) if claim.metric in one.cells]
+        rivals = [rival for rival in _rivals(table, row, claim.text) if claim.metric in rival.cells]
         if not rivals:
             continue
         best = rivals[0]
-        for one in rivals[1:]:
-            if better(claim.metric, one.value(claim.metric), best.value(claim.metric)):
-                best = one
+        for rival in rivals[1:]:
+            if better(claim.metric, rival.value(claim.metric), best.value(claim.metric)):
+                best = rival
         if best.value(claim.metric) == other.value(claim.metric):
             yield None
             continue
@@ -142,19 +148,19 @@ def named_best(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Itera
 
 def _rivals(table: PrintedTable, row: Row, text: str) -> list[Row]:
     """The rows of a table that a claim of `row` being best is about."""
-    own = [one for one in table.rows if one.head.method == row.head.method]
-    blocks = len({one.head.backbone for one in own}) > 1
+    own = [peer for peer in table.rows if peer.head.method == row.head.method]
+    blocks = len({peer.head.backbone for peer in own}) > 1
     excepted = text.partition("lower than ")[2]
     category = _category(row) if "one-stage" in text else ""
     return [
-        one
-        for one in table.rows
-        if one.head.method != row.head.method
-        and (not one.head.is_ours or not row.head.is_ours)
-        and (not blocks or one.head.backbone == row.head.backbone)
-        and (not category or _category(one) == category)
-        and one.head.method not in excepted
-        and (one.head.row_kind == row.head.row_kind)
+        peer
+        for peer in table.rows
+        if peer.head.method != row.head.method
+        and (not peer.head.is_ours or not row.head.is_ours)
+        and (not blocks or peer.head.backbone == row.head.backbone)
+        and (not category or _category(peer) == category)
+        and peer.head.method not in excepted
+        and (peer.head.row_kind == row.head.row_kind)
     ]
 
 

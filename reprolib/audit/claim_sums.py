@@ -69,31 +69,31 @@ def _count_of_methods(claim: Claim, rule: CountOfMethods, tables: Tables) -> Fin
 
 
 def _mostly_below(claim: Claim, rule: MostlyBelow, tables: Tables) -> Finding | None:
-    found = [tables[f"{claim.paper}-{rule.table}"].row(number) for number in rule.rows]
-    below = [row for row in found if row.value(claim.metric) < rule.limit]
-    if len(below) > len(found) / 2:
+    compared = [tables[f"{claim.paper}-{rule.table}"].row(number) for number in rule.rows]
+    below = [row for row in compared if row.value(claim.metric) < rule.limit]
+    if len(below) > len(compared) / 2:
         return None
     return Finding(
         severity=Severity.ERROR,
-        cells=tuple(row.ref(claim.metric) for row in found),
+        cells=tuple(row.ref(claim.metric) for row in compared),
         key=claim.id,
-        arithmetic=f"{len(below)} of {len(found)} below {rule.limit:g}",
+        arithmetic=f"{len(below)} of {len(compared)} below {rule.limit:g}",
         message=f"{claim.id}: {claim.text}; it is not so for most of the rows.",
     )
 
 
 def _sum_of_shares(claim: Claim, rule: SumOfShares, tables: Tables) -> Finding | None:
     table, row = rule.place
-    found = tables[f"{claim.paper}-{table}"].row(row)
+    shown = tables[f"{claim.paper}-{table}"].row(row)
     metrics = [f"dataset/foreground_ratio_share/{share}" for share in rule.shares]
-    total = sum(map(found.value, metrics))
+    total = sum(map(shown.value, metrics))
     if abs(total - float(claim.claimed)) <= 0.05 + EPSILON:
         return None
     return Finding(
         severity=Severity.ERROR,
-        cells=found.refs(metrics),
+        cells=shown.refs(metrics),
         key=claim.id,
-        arithmetic=" + ".join(found.cells[metric].printed for metric in metrics)
+        arithmetic=" + ".join(shown.cells[metric].printed for metric in metrics)
         + f" = {total:.1f}, claimed {claim.claimed}",
         message=f"{claim.id}: {claim.text}; the shares give another number.",
     )

@@ -50,8 +50,8 @@ def _column(
     ]
     rest = [row for other in tables if other is not table for row in other.rows]
     for other in NAMES:
-        if other != name and (found := _ratios(rest, dataset, kind, other)):
-            least, most = min(found.values()), max(found.values())
+        if other != name and (ratios := _ratios(rest, dataset, kind, other)):
+            least, most = min(ratios.values()), max(ratios.values())
             inside = sum(least <= ratio <= most for ratio in own.values())
             texts.append(f"{other} / AP {least:.2f} to {most:.2f} elsewhere ({inside} of {len(own)} rows inside)")
     yield Finding(

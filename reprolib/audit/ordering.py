@@ -31,20 +31,20 @@ def ordering(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
     for row in all_rows(tables):
         for small, great in PAIRS:
             for kind, category in variants(row, small):
-                one, other = f"{kind}/{small}{category}", f"{kind}/{great}{category}"
-                if other in row.cells:
-                    yield _at_most(row, one, other)
+                lower, upper = f"{kind}/{small}{category}", f"{kind}/{great}{category}"
+                if upper in row.cells:
+                    yield _at_most(row, lower, upper)
 
 
-def _at_most(row: Row, one: str, other: str) -> Finding | None:
-    margin = row.rounding(one) + row.rounding(other)
-    if row.value(one) <= row.value(other) + margin + EPSILON:
+def _at_most(row: Row, lower: str, upper: str) -> Finding | None:
+    margin = row.rounding(lower) + row.rounding(upper)
+    if row.value(lower) <= row.value(upper) + margin + EPSILON:
         return None
     return Finding(
         severity=Severity.ERROR,
-        cells=row.refs((one, other)),
-        arithmetic=f"{short(one)} {row.cells[one].printed} > {short(other)} {row.cells[other].printed}",
-        message=f"{row.name}: {short(one)} cannot be above {short(other)}.",
+        cells=row.refs((lower, upper)),
+        arithmetic=f"{short(lower)} {row.cells[lower].printed} > {short(upper)} {row.cells[upper].printed}",
+        message=f"{row.name}: {short(lower)} cannot be above {short(upper)}.",
     )
 
 

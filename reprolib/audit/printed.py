@@ -37,8 +37,8 @@ class Row:
     @property
     def name(self) -> str:
         """Method with backbone, as far as they are printed, and the row."""
-        parts = [self.head.method or self.head.dataset, self.head.backbone.removesuffix("-FPN")]
-        return f"{' '.join(filter(None, parts))} (table {self.head.table} row {self.number})"
+        words = [self.head.method or self.head.dataset, self.head.backbone.removesuffix("-FPN")]
+        return f"{' '.join(filter(None, words))} (table {self.head.table} row {self.number})"
 
     @property
     def accuracies(self) -> tuple[str, ...]:
@@ -102,14 +102,15 @@ def printed_table(cells: Sequence[Cell]) -> PrintedTable:
     """A table from all its cells in the order of its CSV file, whose first line is the header."""
     rows: dict[int, tuple[dict[str, Cell], dict[str, int]]] = {}
     for line, cell in enumerate(cells, start=2):
-        found, lines = rows.setdefault(cell.row, ({}, {}))
-        found[cell.metric] = cell
+        by_metric, lines = rows.setdefault(cell.row, ({}, {}))
+        by_metric[cell.metric] = cell
         lines[cell.metric] = line
     return PrintedTable(
         paper=cells[0].paper,
         number=cells[0].table,
         rows=tuple(
-            Row(head=next(iter(found.values())), cells=found, lines=lines) for _, (found, lines) in sorted(rows.items())
+            Row(head=next(iter(by_metric.values())), cells=by_metric, lines=lines)
+            for _, (by_metric, lines) in sorted(rows.items())
         ),
     )
 
@@ -146,14 +147,19 @@ def variants(row: Row, name: str) -> Iterator[tuple[str, str]]:
     """The (kind, class) under which a row holds a metric: `segm/AP50/car` is ("segm", "/car") of AP50."""
     for metric in row.cells:
         kind, _, rest = metric.partition("/")
-        found, slash, category = rest.partition("/")
-        if found == name and kind in {"segm", "bbox"}:
+        base, slash, category = rest.partition("/")
+        if base == name and kind in {"segm", "bbox"}:
             yield kind, slash + category
 
 
-def better(metric: str, one: float, other: float) -> bool:
-    """Whether `one` is the better printed number."""
-    return one < other if metric in LOWER_IS_BETTER else one > other
+def paired_refs(row: Row, other: Row, metrics: Iterable[str]) -> tuple[Ref, ...]:
+    """Where the cells of two rows are, metric by metric."""
+    return tuple(ref for metric in metrics for ref in (row.ref(metric), other.ref(metric)))
+
+
+def better(metric: str, value: float, other: float) -> bool:
+    """Whether `value` is the better printed number."""
+    return value < other if metric in LOWER_IS_BETTER else value > other
 
 
 def decimals(*cells: Cell) -> int:

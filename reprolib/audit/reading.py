@@ -31,7 +31,7 @@ class Item:
 
 def items(paper: str) -> list[Item]:
     """All items of a paper's audit.md, in order; none without such a file."""
-    parts = re.split(r"^(\d+)\. ", audit(paper), flags=re.MULTILINE)[1:]
+    pieces = re.split(r"^(\d+)\. ", audit(paper), flags=re.MULTILINE)[1:]
     return [
         Item(
             paper=paper,
@@ -39,7 +39,7 @@ def items(paper: str) -> list[Item]:
             text=" ".join(text.split()),
             marks=frozenset(word for match in re.finditer(r"\[[^\]]*\]", text) for word in _words(match[0])),
         )
-        for number, text in zip(parts[::2], parts[1::2], strict=True)
+        for number, text in zip(pieces[::2], pieces[1::2], strict=True)
     ]
 
 

@@ -76,17 +76,17 @@ def audit(tables: Sequence[PrintedTable] | None = None, claims: Sequence[Claim] 
     )
 
 
-def findings(
+def all_findings(
     tables: Sequence[PrintedTable] | None = None, claims: Sequence[Claim] | None = None, *, paper: str = ""
 ) -> list[Finding]:
     """All findings, the heaviest first, then by paper, table and row; with `paper` those that involve it."""
-    found = [finding for checked in audit(tables, claims) for finding in checked.findings]
-    return in_order(finding for finding in found if not paper or paper in finding.papers)
+    findings = [finding for checked in audit(tables, claims) for finding in checked.findings]
+    return in_order(finding for finding in findings if not paper or paper in finding.papers)
 
 
-def in_order(found: Sequence[Finding]) -> list[Finding]:
+def in_order(findings: Sequence[Finding]) -> list[Finding]:
     """The heaviest first, then by paper, table, row and id."""
-    return sorted(found, key=lambda f: (f.severity.rank, f.paper, f.cells[0].table, f.cells[0].row, f.id))
+    return sorted(findings, key=lambda f: (f.severity.rank, f.paper, f.cells[0].table, f.cells[0].row, f.id))
 
 
 def _checked(check: Callable, *data: Sequence) -> Checked:

@@ -15,6 +15,7 @@ from reprolib.audit.printed import (
     decimals,
     distinct,
     full_rows,
+    paired_refs,
     short,
     signed,
 )
@@ -34,24 +35,28 @@ def same_run(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
     They are one run, so every metric that both print is the same. Another number is an error, and a warning where the
     row's method, components or split are not certain.
     """
-    for one, other in combinations(all_rows(tables), 2):
-        if one.head.paper != other.head.paper or one.head.table == other.head.table or not _same_run(one, other):
+    for first, second in combinations(all_rows(tables), 2):
+        if (
+            first.head.paper != second.head.paper
+            or first.head.table == second.head.table
+            or not _same_run(first, second)
+        ):
             continue
-        shared = _shared(one, other)
+        shared = _shared(first, second)
         if not shared:
             continue
-        unequal = [metric for metric in shared if not _agree(one, other, metric)]
+        unequal = [metric for metric in shared if not _agree(first, second, metric)]
         if not unequal:
             yield None
             continue
-        sure = one.head.confidence == other.head.confidence == "certain" and one.head.split == other.head.split
-        sure = sure and one.head.split not in UNSTATED
+        sure = first.head.confidence == second.head.confidence == "certain" and first.head.split == second.head.split
+        sure = sure and first.head.split not in UNSTATED
         yield Finding(
             severity=Severity.ERROR if sure else Severity.WARNING,
-            cells=tuple(ref for metric in unequal for ref in (one.ref(metric), other.ref(metric))),
-            key=f"{one.table_id}/{one.number}/{other.table_id}/{other.number}",
-            arithmetic=_differences(one, other, unequal),
-            message=f"{one.name} and {other.name} are the same system on the same data, with other numbers.",
+            cells=paired_refs(first, second, unequal),
+            key=_key(first, second),
+            arithmetic=_differences(first, second, unequal),
+            message=f"{first.name} and {second.name} are the same system on the same data, with other numbers.",
         )
 
 
@@ -61,27 +66,27 @@ def equal_rows(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
     A note: the same run shown twice, which tells what an unclear row is; two differently described rows with the same
     numbers are one run too, or one of them is a copy. A row whose place is inferred needs one shared number.
     """
-    for one, other in combinations(all_rows(tables), 2):
-        if one.head.paper != other.head.paper or one.head.dataset != other.head.dataset:
+    for first, second in combinations(all_rows(tables), 2):
+        if first.head.paper != second.head.paper or first.head.dataset != second.head.dataset:
             continue
-        unsure = "certain" not in {one.head.confidence} & {other.head.confidence}
-        unsure = unsure and one.head.method == other.head.method and one.head.table != other.head.table
-        shared = _shared(one, other)
+        unsure = "certain" not in {first.head.confidence} & {second.head.confidence}
+        unsure = unsure and first.head.method == second.head.method and first.head.table != second.head.table
+        shared = _shared(first, second)
         if len(shared) < (1 if unsure else FEWEST_EQUAL):
             continue
-        if any(one.cells[metric].printed != other.cells[metric].printed for metric in shared):
+        if any(first.cells[metric].printed != second.cells[metric].printed for metric in shared):
             yield None
             continue
-        alike = (one.head.method, one.head.components) == (other.head.method, other.head.components)
+        alike = (first.head.method, first.head.components) == (second.head.method, second.head.components)
         words = "the same run shown twice" if alike else "described differently, so one run under two descriptions"
         yield Finding(
             severity=Severity.NOTE,
-            cells=tuple(ref for metric in shared for ref in (one.ref(metric), other.ref(metric))),
-            key=f"{one.table_id}/{one.number}/{other.table_id}/{other.number}",
-            arithmetic=_equal(one, shared),
-            message=f"{one.name} and {other.name} agree in all {len(shared)} numbers that they share; {words}."
+            cells=paired_refs(first, second, shared),
+            key=_key(first, second),
+            arithmetic=_equal(first, shared),
+            message=f"{first.name} and {second.name} agree in all {len(shared)} numbers that they share; {words}."
             if len(shared) > 1
-            else f"{one.name} and {other.name} print the same number; {words}, as far as that number tells.",
+            else f"{first.name} and {second.name} print the same number; {words}, as far as that number tells.",
         )
 
 
@@ -93,43 +98,43 @@ def across_papers(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
     are quoted: a note. Classes of Cityscapes are compared over both of its class lists, averages are not; nor are
     columns that are known to be mislabelled.
     """
-    for one, other in combinations(_representatives(tables), 2):
-        if one.head.paper == other.head.paper or not _same_system(one, other):
+    for first, second in combinations(_representatives(tables), 2):
+        if first.head.paper == second.head.paper or not _same_system(first, second):
             continue
         shared = [
             metric
-            for metric in _shared(one, other)
-            if metric in one.accuracies
-            and "label_wrong" not in {one.cells[metric].value_confidence, other.cells[metric].value_confidence}
+            for metric in _shared(first, second)
+            if metric in first.accuracies
+            and "label_wrong" not in {first.cells[metric].value_confidence, second.cells[metric].value_confidence}
         ]
-        if one.head.dataset != other.head.dataset and "Cityscapes" in one.head.dataset + other.head.dataset:
+        if first.head.dataset != second.head.dataset and "Cityscapes" in first.head.dataset + second.head.dataset:
             shared = [metric for metric in shared if metric.count("/") == 2]
         if not shared:
             continue
-        unequal = [metric for metric in shared if not _agree(one, other, metric)]
+        unequal = [metric for metric in shared if not _agree(first, second, metric)]
         if not unequal and len(shared) < FEWEST_EQUAL:
             yield None
             continue
-        key = f"{one.table_id}/{one.number}/{other.table_id}/{other.number}"
+        key = _key(first, second)
         if not unequal:
             yield Finding(
                 severity=Severity.NOTE,
-                cells=tuple(ref for metric in shared for ref in (one.ref(metric), other.ref(metric))),
+                cells=paired_refs(first, second, shared),
                 key=key,
-                arithmetic=_equal(one, shared),
-                message=f"{_in_paper(one)} and {_in_paper(other)} agree in all {len(shared)} numbers: one quotes the"
+                arithmetic=_equal(first, shared),
+                message=f"{_in_paper(first)} and {_in_paper(second)} agree in all {len(shared)} numbers: one quotes the"
                 " other, under whatever protocol its own rows have.",
             )
             continue
         whole = [m for m in unequal if m in {"segm/AP", "bbox/AP"} or m.count("/") == 2]
-        far = any(abs(one.value(metric) - other.value(metric)) > FAR_APART for metric in whole)
+        far = any(abs(first.value(metric) - second.value(metric)) > FAR_APART for metric in whole)
         yield Finding(
             severity=Severity.WARNING if far else Severity.NOTE,
-            cells=tuple(ref for metric in unequal for ref in (one.ref(metric), other.ref(metric))),
+            cells=paired_refs(first, second, unequal),
             key=key,
-            arithmetic=_differences(one, other, unequal),
-            message=f"{_in_paper(one)} and {_in_paper(other)} print different numbers for {one.head.method} on"
-            f" {other.head.dataset}; rows of the two do not compare.",
+            arithmetic=_differences(first, second, unequal),
+            message=f"{_in_paper(first)} and {_in_paper(second)} print different numbers for {first.head.method} on"
+            f" {second.head.dataset}; rows of the two do not compare.",
         )
 
 
@@ -138,23 +143,23 @@ def box_and_mask(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
 
     More than 15 points apart in a size class is a note, in AP as a whole a warning.
     """
-    for one, other in combinations(all_rows(tables), 2):
-        if one.head.paper == other.head.paper and one.head.table != other.head.table and _same_run(one, other):
-            yield from _box_and_mask(one, other)
+    for first, second in combinations(all_rows(tables), 2):
+        if _in_two_tables(first, second) and _same_run(first, second):
+            yield from _box_and_mask(first, second)
     for row in all_rows(tables):
         yield from _box_and_mask(row, row)
 
 
-def _box_and_mask(one: Row, other: Row) -> Iterator[Finding | None]:
+def _box_and_mask(first: Row, second: Row) -> Iterator[Finding | None]:
     """For a row that prints both, `other` is the row itself; of two rows, each prints one of them."""
     texts, refs, apart = [], [], []
     names = [
-        name for name in ("AP", "APs", "APm", "APl") if _kinds(one, name) | _kinds(other, name) == {"bbox", "segm"}
+        name for name in ("AP", "APs", "APm", "APl") if _kinds(first, name) | _kinds(second, name) == {"bbox", "segm"}
     ]
-    if one is not other:  # what one of the rows prints of both is compared in that row
-        names = [name for name in names if len(_kinds(one, name)) == len(_kinds(other, name)) == 1]
+    if first is not second:  # what one of the rows prints of both is compared in that row
+        names = [name for name in names if len(_kinds(first, name)) == len(_kinds(second, name)) == 1]
     for name in names:
-        box, mask = (one, other) if "bbox" in _kinds(one, name) else (other, one)
+        box, mask = (first, second) if "bbox" in _kinds(first, name) else (second, first)
         gap = box.value(f"bbox/{name}") - mask.value(f"segm/{name}")
         if abs(gap) > BOX_AND_MASK:
             apart.append(name)
@@ -164,11 +169,11 @@ def _box_and_mask(one: Row, other: Row) -> Iterator[Finding | None]:
     if not apart:
         yield from [None] * bool(names)
         return
-    place = one.name if one is other else f"{one.name} and {other.name}"
+    place = first.name if first is second else f"{first.name} and {second.name}"
     yield Finding(
         severity=Severity.WARNING if "AP" in apart else Severity.NOTE,
         cells=tuple(refs),
-        key=f"{one.table_id}/{one.number}" + ("" if one is other else f"/{other.table_id}/{other.number}"),
+        key=_key(first) if first is second else _key(first, second),
         arithmetic="; ".join(texts),
         message=f"{place}: boxes and masks of the same detections are far apart.",
     )
@@ -183,39 +188,44 @@ def repeated_value(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
 
     Also chance: among many rows some pair agrees.
     """
-    for one, other in combinations((row for table in tables for row in distinct(table)), 2):
-        if one.head.paper != other.head.paper or one.head.dataset == other.head.dataset or not one.head.method:
+    for first, second in combinations((row for table in tables for row in distinct(table)), 2):
+        if first.head.paper != second.head.paper or first.head.dataset == second.head.dataset or not first.head.method:
             continue
         names = ("method", "components", "backbone")
-        if any(getattr(one.head, name) != getattr(other.head, name) for name in names):
+        if any(getattr(first.head, name) != getattr(second.head, name) for name in names):
             continue
-        for metric in _shared(one, other):
-            if metric not in one.accuracies or metric.count("/") > 1:
+        for metric in _shared(first, second):
+            if metric not in first.accuracies or metric.count("/") > 1:
                 continue
-            if one.cells[metric].printed != other.cells[metric].printed:
+            if first.cells[metric].printed != second.cells[metric].printed:
                 yield None
                 continue
             yield Finding(
                 severity=Severity.NOTE,
-                cells=(one.ref(metric), other.ref(metric)),
-                arithmetic=f"{short(metric)} {one.cells[metric].printed} on {one.head.dataset} and on"
-                f" {other.head.dataset}",
-                message=f"{one.name} and {other.name} print the same number for two data sets.",
+                cells=(first.ref(metric), second.ref(metric)),
+                arithmetic=f"{short(metric)} {first.cells[metric].printed} on {first.head.dataset} and on"
+                f" {second.head.dataset}",
+                message=f"{first.name} and {second.name} print the same number for two data sets.",
             )
 
 
-def _same_run(one: Row, other: Row) -> bool:
-    same = (one.head.dataset, one.head.components) == (other.head.dataset, other.head.components)
-    return same and _same_system(one, other) and one.head.components is not None
+def _in_two_tables(first: Row, second: Row) -> bool:
+    """Whether they are rows of two tables of one publication."""
+    return first.head.paper == second.head.paper and first.head.table != second.head.table
 
 
-def _same_system(one: Row, other: Row) -> bool:
-    if not one.head.method or one.head.method != other.head.method:
+def _same_run(first: Row, second: Row) -> bool:
+    same = (first.head.dataset, first.head.components) == (second.head.dataset, second.head.components)
+    return same and _same_system(first, second) and first.head.components is not None
+
+
+def _same_system(first: Row, second: Row) -> bool:
+    if not first.head.method or first.head.method != second.head.method:
         return False
-    if dataset_of(one) != dataset_of(other):
+    if dataset_of(first) != dataset_of(second):
         return False
-    backbones = {one.head.backbone, other.head.backbone}
-    splits = {one.head.split, other.head.split}
+    backbones = {first.head.backbone, second.head.backbone}
+    splits = {first.head.split, second.head.split}
     return (len(backbones) == 1 or "" in backbones) and (len(splits) == 1 or bool(splits & UNSTATED))
 
 
@@ -223,27 +233,30 @@ def _representatives(tables: Sequence[PrintedTable]) -> list[Row]:
     """Rows without partial ablations, and without those whose numbers another row of the same system prints too."""
     kept: list[Row] = []
     for row in (row for table in tables for row in full_rows(table)):
-        twins = [one for one in kept if one.head.paper == row.head.paper and _same_run(one, row)]
-        if not any(all(metric in one.cells and _agree(one, row, metric) for metric in row.accuracies) for one in twins):
+        twins = [other for other in kept if other.head.paper == row.head.paper and _same_run(other, row)]
+        if not any(all(m in other.cells and _agree(other, row, m) for m in row.accuracies) for other in twins):
             kept.append(row)
     return kept
 
 
-def _shared(one: Row, other: Row) -> list[str]:
-    return [metric for metric in one.cells if metric in other.cells]
+def _shared(first: Row, second: Row) -> list[str]:
+    return [metric for metric in first.cells if metric in second.cells]
 
 
-def _agree(one: Row, other: Row, metric: str) -> bool:
+def _agree(first: Row, second: Row, metric: str) -> bool:
     """Equal as far as the coarser of the two is printed."""
-    return abs(one.value(metric) - other.value(metric)) <= max(one.rounding(metric), other.rounding(metric)) + EPSILON
+    return (
+        abs(first.value(metric) - second.value(metric))
+        <= max(first.rounding(metric), second.rounding(metric)) + EPSILON
+    )
 
 
-def _differences(one: Row, other: Row, metrics: Sequence[str]) -> str:
+def _differences(first: Row, second: Row, metrics: Sequence[str]) -> str:
     texts = []
     for metric in metrics:
-        digits = decimals(one.cells[metric], other.cells[metric])
-        change = signed(other.value(metric) - one.value(metric), digits)
-        texts.append(f"{short(metric)} {one.cells[metric].printed} / {other.cells[metric].printed} ({change})")
+        digits = decimals(first.cells[metric], second.cells[metric])
+        change = signed(second.value(metric) - first.value(metric), digits)
+        texts.append(f"{short(metric)} {first.cells[metric].printed} / {second.cells[metric].printed} ({change})")
     return "; ".join(texts)
 
 
@@ -251,6 +264,10 @@ def _equal(row: Row, metrics: Sequence[str]) -> str:
     """The numbers that another row prints too, the first three of them."""
     text = ", ".join(f"{short(metric)} {row.cells[metric].printed}" for metric in metrics[:3])
     return f"{text}{f' and {len(metrics) - 3} more' if len(metrics) > 3 else ''} in both"
+
+
+def _key(*rows: Row) -> str:
+    return "/".join(f"{row.table_id}/{row.number}" for row in rows)
 
 
 def _in_paper(row: Row) -> str:

@@ -47,26 +47,26 @@ def fixed_ratio(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
     Times measured on two data sets differ by more than rounding from system to system, since the number of proposals,
     of instances and of pixels does. One ratio for most rows suggests that one column was scaled from the other.
     """
-    for one, other in _same_systems(tables):
+    for table, other in _same_systems(tables):
         intervals = []
-        for first, second in zip(one.rows, other.rows, strict=True):
+        for first, second in zip(table.rows, other.rows, strict=True):
             (a, half_a), (b, half_b) = ((row.value("fps"), row.rounding("fps")) for row in (first, second))
             intervals.append(((b - half_b) / (a + half_a), (b + half_b) / (a - half_a)))
         shared, ratio = max((sum(low <= edge <= high for low, high in intervals), edge) for edge, _ in intervals)
         if shared <= len(intervals) / 2:
             yield None
             continue
-        rest = [row for row, (low, high) in zip(one.rows, intervals, strict=True) if not low <= ratio <= high]
-        ratios = [b.value("fps") / a.value("fps") for a, b in zip(one.rows, other.rows, strict=True)]
+        rest = [row for row, (low, high) in zip(table.rows, intervals, strict=True) if not low <= ratio <= high]
+        ratios = [b.value("fps") / a.value("fps") for a, b in zip(table.rows, other.rows, strict=True)]
         near = sorted(r for r, (low, high) in zip(ratios, intervals, strict=True) if low <= ratio <= high)
         yield Finding(
             severity=Severity.WARNING,
-            cells=tuple(row.ref("fps") for table in (one, other) for row in table.rows),
-            key=f"{one.id}/{other.id}",
+            cells=tuple(row.ref("fps") for each in (table, other) for row in each.rows),
+            key=f"{table.id}/{other.id}",
             arithmetic=f"ratio {near[0]:.3f} to {near[-1]:.3f} in {shared} of {len(intervals)} rows, one number within"
             f" rounding; all rows {min(ratios):.3f} to {max(ratios):.3f}; exceptions: rows"
             f" {', '.join(str(row.number) for row in rest) or 'none'}",
-            message=f"Speeds of tables {one.number} and {other.number} differ by one factor in most rows, as if one"
+            message=f"Speeds of tables {table.number} and {other.number} differ by one factor in most rows, as if one"
             " column were computed from the other.",
         )
 
@@ -76,11 +76,11 @@ def equal_speed(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
 
     Once is chance; on two data sets, with three and more digits, hardly.
     """
-    for one, other in _same_systems(tables):
-        for first, second in combinations(one.rows, 2):
+    for table, other in _same_systems(tables):
+        for first, second in combinations(table.rows, 2):
             if _described(first) == _described(second):
                 continue
-            partners = [other.rows[one.rows.index(row)] for row in (first, second)]
+            partners = [other.rows[table.rows.index(row)] for row in (first, second)]
             if first.value("fps") != second.value("fps") or partners[0].value("fps") != partners[1].value("fps"):
                 yield None
                 continue
@@ -90,7 +90,7 @@ def equal_speed(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
                 arithmetic=f"{first.cells['fps'].printed} = {second.cells['fps'].printed} and"
                 f" {partners[0].cells['fps'].printed} = {partners[1].cells['fps'].printed}",
                 message=f"{_label(first)} and {_label(second)} are different systems with exactly the same speed in"
-                f" both tables {one.number} and {other.number}.",
+                f" both tables {table.number} and {other.number}.",
             )
 
 
@@ -126,9 +126,9 @@ def _cheaper(row: Row, part: Row) -> Iterator[Finding | None]:
 def _same_systems(tables: Sequence[PrintedTable]) -> Iterator[tuple[PrintedTable, PrintedTable]]:
     """Pairs of tables of one paper with a speed in every row and the same rows."""
     timed = [table for table in tables if all("fps" in row.cells for row in table.rows)]
-    for one, other in combinations(timed, 2):
-        if one.paper == other.paper and list(map(_described, one.rows)) == list(map(_described, other.rows)):
-            yield one, other
+    for table, other in combinations(timed, 2):
+        if table.paper == other.paper and list(map(_described, table.rows)) == list(map(_described, other.rows)):
+            yield table, other
 
 
 def _described(row: Row) -> tuple:
@@ -136,5 +136,5 @@ def _described(row: Row) -> tuple:
 
 
 def _label(row: Row) -> str:
-    parts = f" with {' + '.join(row.head.components)}" if row.head.components else ""
-    return f"{row.head.method}{parts} (row {row.number})"
+    components = f" with {' + '.join(row.head.components)}" if row.head.components else ""
+    return f"{row.head.method}{components} (row {row.number})"

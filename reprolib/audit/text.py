@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reprolib.audit.finding import Finding, Ref, Severity
 from reprolib.audit.reading import items
-from reprolib.audit.run import Checked, audit, findings, in_order
+from reprolib.audit.run import Checked, all_findings, audit, in_order
 from reprolib.files import write_atomic
 from reprolib.papers import catalog
 from reprolib.papers.claims import load_claims
@@ -19,29 +19,29 @@ PAGE = Path("results") / "audit.md"
 MOST_CELLS = 3
 
 
-def terminal(found: Sequence[Finding], *, hidden: int = 0) -> str:
+def terminal(findings: Sequence[Finding], *, hidden: int = 0) -> str:
     """Findings as lines, then how many there are by paper and by check; hidden: how many lighter ones are left out."""
     lines = []
-    for finding in found:
+    for finding in findings:
         lines.append(f"{finding.severity.upper():8}{finding.check:18}{_places(finding)}")
         lines.append(textwrap.indent(textwrap.fill(finding.arithmetic, 112), " " * 8))
         lines.append(textwrap.indent(textwrap.fill(finding.message, 112), " " * 8))
         lines.append("")
-    lines += [_counts("paper", found), "", _counts("check", found)]
+    lines += [_counts("paper", findings), "", _counts("check", findings)]
     if hidden:
         lines += ["", f"{hidden} lighter findings are not shown: --severity note shows all."]
     return "\n".join(lines)
 
 
-def as_json(found: Sequence[Finding]) -> str:
+def as_json(findings: Sequence[Finding]) -> str:
     """A JSON list of the findings, with ids, cells and lines of the CSV files."""
-    return json.dumps([finding.as_json() for finding in found], indent=1, ensure_ascii=False) + "\n"
+    return json.dumps([finding.as_json() for finding in findings], indent=1, ensure_ascii=False) + "\n"
 
 
-def table(found: Sequence[Finding], *, root: str = "") -> str:
+def table(findings: Sequence[Finding], *, root: str = "") -> str:
     """Findings as a Markdown table; `root` leads from the page to the root of the repository: with it, cells link."""
     lines = ["| severity | check | cells | arithmetic | what it means |", "| --- | --- | --- | --- | --- |"]
-    for f in found:
+    for f in findings:
         cells = ", ".join(_cell(ref, root) for ref in _first_of_rows(f))
         row = (str(f.severity), f.check.replace("_", " "), cells, f.arithmetic, f.message)
         lines.append("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |")
@@ -54,41 +54,41 @@ def paper_section(paper: str) -> str:
     Errors and warnings as a table; notes are counted. Items of audit.md that are found by computing alone are not
     repeated, all others stand as they are. Findings that involve another paper too are among those of both.
     """
-    found = findings(paper=paper)
-    heavy = [finding for finding in found if finding.severity is not Severity.NOTE]
-    counts = Counter(finding.severity for finding in found)
+    findings = all_findings(paper=paper)
+    heavy = [finding for finding in findings if finding.severity is not Severity.NOTE]
+    counts = Counter(finding.severity for finding in findings)
     said = ", ".join(f"{counts[severity]} {severity}s" for severity in Severity)
-    parts = [f"By computation: {said}. Notes and every check: `reprolib audit --paper {paper} --severity note`."]
+    sections = [f"By computation: {said}. Notes and every check: `reprolib audit --paper {paper} --severity note`."]
     if heavy:
-        parts.append(table(heavy))
+        sections.append(table(heavy))
     if read := [item for item in items(paper) if item.by_reading]:
-        parts.append("By reading ([outside]: with a source beyond the publication):")
-        parts.append("\n".join(f"- {item.text}" for item in read))
-    return "\n\n".join(parts)
+        sections.append("By reading ([outside]: with a source beyond the publication):")
+        sections.append("\n".join(f"- {item.text}" for item in read))
+    return "\n\n".join(sections)
 
 
 def page(checked: Sequence[Checked]) -> str:
     """The page of all findings, Markdown, with links to the lines of the CSV files as seen from `results/`."""
-    found = in_order([finding for one in checked for finding in one.findings])
+    findings = in_order([finding for check in checked for finding in check.findings])
     unchecked = [claim for claim in load_claims() if claim.consistent == "not checkable"]
-    parts = [
+    sections = [
         "# Audit of the reported numbers",
         "Written by `notebooks/audit.ipynb`; `reprolib audit` shows the same. No run is needed for it: every reported"
         " table is checked against itself, against the other tables and against the sentences of its publication.",
         "\n".join(f"- **{severity}**: {meaning}" for severity, meaning in severities().items()),
-        _markdown_counts("paper", found),
+        _markdown_counts("paper", findings),
         "## Checks",
         check_table(checked),
         f"{len(unchecked)} of {len(load_claims())} claims cannot be checked by any table, as figures and words such as"
         ' "small" cannot; where a table holds the numbers, a note gives them.',
     ]
     for paper in catalog.papers():
-        own = [finding for finding in found if finding.paper == paper]
-        parts += [f"## {catalog.title(paper)}", _by_severity(own), *_tables(own)]
+        own = [finding for finding in findings if finding.paper == paper]
+        sections += [f"## {catalog.title(paper)}", _by_severity(own), *_tables(own)]
         if read := [item for item in items(paper) if item.by_reading]:
-            parts.append("By reading ([outside]: with a source beyond the publication):")
-            parts.append("\n".join(f"- {item.text}" for item in read))
-    return "\n\n".join(part for part in parts if part) + "\n"
+            sections.append("By reading ([outside]: with a source beyond the publication):")
+            sections.append("\n".join(f"- {item.text}" for item in read))
+    return "\n\n".join(filter(None, sections)) + "\n"
 
 
 def write_page(root: str | Path = ".", checked: Sequence[Checked] | None = None) -> Path:
@@ -101,10 +101,10 @@ def write_page(root: str | Path = ".", checked: Sequence[Checked] | None = None)
 def check_table(checked: Sequence[Checked]) -> str:
     """Markdown: every check, what it asks, how many comparisons it made and what it found."""
     lines = ["| check | asks | comparisons | errors | warnings | notes |", "| --- | --- | ---: | ---: | ---: | ---: |"]
-    for one in checked:
-        counts = Counter(finding.severity for finding in one.findings)
+    for check in checked:
+        counts = Counter(finding.severity for finding in check.findings)
         numbers = " | ".join(str(counts[severity] or "") for severity in Severity)
-        lines.append(f"| {one.name.replace('_', ' ')} | {one.title} | {one.compared} | {numbers} |")
+        lines.append(f"| {check.name.replace('_', ' ')} | {check.title} | {check.compared} | {numbers} |")
     return "\n".join(lines)
 
 
@@ -116,45 +116,45 @@ def severities() -> dict[str, str]:
     return {s: text[start + len(s) + 2 : end].strip() for (s, start), end in zip(starts.items(), ends, strict=True)}
 
 
-def _tables(found: Sequence[Finding]) -> list[str]:
+def _tables(findings: Sequence[Finding]) -> list[str]:
     """Errors and warnings in one table, notes in one that unfolds."""
-    heavy = [finding for finding in found if finding.severity is not Severity.NOTE]
-    notes = [finding for finding in found if finding.severity is Severity.NOTE]
-    parts = [table(heavy, root="../")] if heavy else []
+    heavy = [finding for finding in findings if finding.severity is not Severity.NOTE]
+    notes = [finding for finding in findings if finding.severity is Severity.NOTE]
+    sections = [table(heavy, root="../")] if heavy else []
     if notes:
-        parts.append(f"<details><summary>{len(notes)} notes</summary>\n\n{table(notes, root='../')}\n\n</details>")
-    return parts
+        sections.append(f"<details><summary>{len(notes)} notes</summary>\n\n{table(notes, root='../')}\n\n</details>")
+    return sections
 
 
-def _by_severity(found: Sequence[Finding]) -> str:
-    counts = Counter(finding.severity for finding in found)
+def _by_severity(findings: Sequence[Finding]) -> str:
+    counts = Counter(finding.severity for finding in findings)
     return ", ".join(f"{counts[severity]} {severity}{'s' * (counts[severity] != 1)}" for severity in Severity) + "."
 
 
-def _markdown_counts(field: str, found: Sequence[Finding]) -> str:
+def _markdown_counts(field: str, findings: Sequence[Finding]) -> str:
     lines = [f"| {field} | errors | warnings | notes |", "| --- | ---: | ---: | ---: |"]
-    for name, counts in _grouped(field, found).items():
+    for name, counts in _grouped(field, findings).items():
         title = catalog.title(name) if field == "paper" else name
         lines.append(f"| {title} | " + " | ".join(str(counts[severity]) for severity in Severity) + " |")
-    total = Counter(finding.severity for finding in found)
+    total = Counter(finding.severity for finding in findings)
     lines.append("| all | " + " | ".join(str(total[severity]) for severity in Severity) + " |")
     return "\n".join(lines)
 
 
-def _counts(field: str, found: Sequence[Finding]) -> str:
-    groups = _grouped(field, found)
+def _counts(field: str, findings: Sequence[Finding]) -> str:
+    groups = _grouped(field, findings)
     width = max(map(len, [*groups, field]))
     lines = [f"{field:{width}}" + "".join(f"{severity + 's':>10}" for severity in Severity)]
     for name, counts in groups.items():
         lines.append(f"{name:{width}}" + "".join(f"{counts[severity]:10}" for severity in Severity))
-    total = Counter(finding.severity for finding in found)
+    total = Counter(finding.severity for finding in findings)
     lines.append(f"{'all':{width}}" + "".join(f"{total[severity]:10}" for severity in Severity))
     return "\n".join(lines)
 
 
-def _grouped(field: str, found: Sequence[Finding]) -> dict[str, Counter]:
-    names = sorted({getattr(finding, field) for finding in found})
-    return {name: Counter(f.severity for f in found if getattr(f, field) == name) for name in names}
+def _grouped(field: str, findings: Sequence[Finding]) -> dict[str, Counter]:
+    names = sorted({getattr(finding, field) for finding in findings})
+    return {name: Counter(f.severity for f in findings if getattr(f, field) == name) for name in names}
 
 
 def _places(finding: Finding) -> str:

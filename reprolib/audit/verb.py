@@ -27,14 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings; exit status 1 with --strict where one of them is an error, else 0."""
-    from reprolib.audit.run import findings  # here, so that no other verb waits for numpy
+    from reprolib.audit.run import all_findings  # here, so that no other verb waits for numpy
     from reprolib.audit.text import as_json, terminal, write_page
 
-    found = findings(paper=options.paper or "")
-    shown = [finding for finding in found if finding.severity.rank <= Severity(options.severity).rank]
-    print(terminal(shown, hidden=len(found) - len(shown)))
+    findings = all_findings(paper=options.paper or "")
+    shown = [finding for finding in findings if finding.severity.rank <= Severity(options.severity).rank]
+    print(terminal(shown, hidden=len(findings) - len(shown)))
     if options.json:
         write_atomic(options.json, as_json(shown))
     if options.page:
         print(f"\n{write_page()}")
-    return int(options.strict and any(finding.severity is Severity.ERROR for finding in found))
+    return int(options.strict and any(finding.severity is Severity.ERROR for finding in findings))

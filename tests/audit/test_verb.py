@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reprolib.audit.figure import found_by_check
+from reprolib.audit.figure import findings_by_check
 from reprolib.audit.finding import Severity
 from reprolib.audit.reading import items
 from reprolib.audit.run import audit
@@ -31,7 +31,7 @@ def test_the_verb_prints_findings_and_counts(capsys):
 def test_strict_fails_on_errors_only(capsys, monkeypatch):
     assert main(["audit", "--strict"]) == 1
     light = [finding for one in audit() for finding in one.findings if finding.severity is not Severity.ERROR]
-    monkeypatch.setattr("reprolib.audit.run.findings", lambda paper="": light)
+    monkeypatch.setattr("reprolib.audit.run.all_findings", lambda paper="": light)
     assert main(["audit", "--strict"]) == 0
 
 
@@ -82,5 +82,5 @@ def test_a_papers_section_keeps_what_was_read(paper):
 
 def test_the_figure_is_drawn(tmp_path):
     path = tmp_path / "found_by_check.png"
-    found_by_check(audit(), title="What the audit found").save(path)
+    findings_by_check(audit(), title="What the audit found").save(path)
     assert path.read_bytes().startswith(b"\x89PNG")
