@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from reprolib.figures.instances import as_rle, draw_mask, pixel_mask, read_pixels
+from reprolib.figures.instances import as_rle, by_image, draw_mask, pixel_mask, read_pixels
 from reprolib.figures.pictures import COLOURS, NothingToDraw, Picture, finish, house_style, new_figure
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def detection_errors(
     if not files:
         raise NothingToDraw("no predictions: evaluate a run first")
     truth = json.loads(Path(annotations).read_text())
-    instances = _grouped(truth["annotations"])
+    instances = by_image(truth["annotations"], crowds=True)
     entries = [entry for entry in truth["images"] if entry["id"] in image_ids]
     if not image_ids:
         entries = [e for e in truth["images"] if any(not item.get("iscrowd") for item in instances.get(e["id"], ()))]
@@ -97,7 +97,7 @@ def detection_errors(
     panels = figure.subplots(len(files), len(entries), squeeze=False)
     pixels = [read_pixels(Path(images) / entry["file_name"]) for entry in entries]
     for line, (label, file) in zip(panels, files.items(), strict=True):
-        detections = _grouped(item for item in json.loads(file.read_text()) if item["score"] >= score)
+        detections = by_image(json.loads(file.read_text()), score=score)
         matches = {
             entry["id"]: match(
                 detections.get(entry["id"], []),
@@ -119,14 +119,6 @@ def detection_errors(
             _draw(axes, entry, detections.get(key, []), instances.get(key, []), matches[key])
     figure.legend(handles=_legend(), loc="outside upper center", ncols=4, fontsize=8)
     return finish(figure, title=title, note=note)
-
-
-def _grouped(items: Iterable[Mapping]) -> dict[object, list[Mapping]]:
-    """By image, crowds too."""
-    by_image: dict[object, list[Mapping]] = {}
-    for item in items:
-        by_image.setdefault(item["image_id"], []).append(item)
-    return by_image
 
 
 def _overlaps(

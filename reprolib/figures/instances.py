@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def by_image(items: Sequence[Mapping], *, score: float = 0.0) -> dict[object, list[Mapping]]:
-    """Annotations or results by image id, without crowds and without results scored less than `score`."""
-    found: dict[object, list[Mapping]] = {}
+def by_image(items: Iterable[Mapping], *, score: float = 0.0, crowds: bool = False) -> dict[object, list[Mapping]]:
+    """Annotations or results by image id, without results scored less than `score`; crowds: with crowds too."""
+    grouped: dict[object, list[Mapping]] = {}
     for item in items:
-        if not item.get("iscrowd") and item.get("score", score) >= score:
-            found.setdefault(item["image_id"], []).append(item)
-    return found
+        if (crowds or not item.get("iscrowd")) and item.get("score", score) >= score:
+            grouped.setdefault(item["image_id"], []).append(item)
+    return grouped
 
 
 def read_pixels(path: str | Path) -> np.ndarray:

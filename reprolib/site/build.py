@@ -41,15 +41,15 @@ def build(content: Content) -> Path:
     is said on its page. Raises ValueError for a notebook that cannot be read.
     """
     folder = content.results / "report"
-    part = folder.with_name(f"report.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    temporary = folder.with_name(f"report.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
         for name, text in _files(content):
-            write_atomic(part / name, text)
+            write_atomic(temporary / name, text)
         shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
+        temporary.replace(folder)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return folder / "index.html"
 
 

@@ -60,7 +60,7 @@ def write_index(root: str | Path = ".") -> Path:
         "systems.md": "[Systems](systems.md): what each costs and was checked against, and which nothing here runs.",
     }
     profiles = [path.name for path in sorted(results.glob("*/")) if (path / "tables").is_dir()]
-    parts = [
+    sections = [
         "# Results",
         "Written by `reprolib report`. Each table shows the reproduced beside the reported numbers, with the"
         " recipe of the publication beside the one of the runs.",
@@ -69,18 +69,18 @@ def write_index(root: str | Path = ".") -> Path:
         *(_profile(results, name) for name in profiles),
     ]
     path = results / "README.md"
-    write_atomic(path, "\n\n".join(parts) + "\n")
+    write_atomic(path, "\n\n".join(sections) + "\n")
     return path
 
 
 def coverage(tables: Path) -> list[Coverage]:
     """Read the CSV files of a profile's rendered tables, in the order of papers and numbers."""
-    found = []
+    rendered = []
     for path in tables.glob("*.csv"):
         with path.open(newline="", encoding="utf-8") as file:
             lines = [line for line in csv.DictReader(file) if line["reported"]]
         status = {line["row"]: line["status"] for line in lines}
-        found.append(
+        rendered.append(
             Coverage(
                 table_id=path.stem,
                 paper=lines[0]["paper"],
@@ -91,16 +91,16 @@ def coverage(tables: Path) -> list[Coverage]:
                 verdicts=Counter(line["verdict"] for line in lines),
             )
         )
-    return sorted(found, key=lambda item: (item.paper, item.number))
+    return sorted(rendered, key=lambda item: (item.paper, item.number))
 
 
 def coverage_table(tables: Path, *, links: Path | None = None) -> str:
     """Markdown: rows run and numbers per verdict of each rendered table; with links relative to `links`."""
-    found = coverage(tables)
-    verdicts = [word for word in VERDICTS if any(item.verdicts[word] for item in found)]
+    rendered = coverage(tables)
+    verdicts = [word for word in VERDICTS if any(item.verdicts[word] for item in rendered)]
     titles = catalog.all_tables()
     lines = [f"| table | rows run | {' | '.join(verdicts)} |", "| --- | ---: |" + " ---: |" * len(verdicts)]
-    for item in found:
+    for item in rendered:
         known = titles.get(item.table_id)
         name = f"{catalog.title(item.paper)} {item.number}: {known.title}" if known else item.table_id
         if links:
@@ -112,36 +112,36 @@ def coverage_table(tables: Path, *, links: Path | None = None) -> str:
 
 def _profile(results: Path, name: str) -> str:
     folder = results / name
-    found = coverage(folder / "tables")
-    run, rows = sum(item.rows_run for item in found), sum(item.rows for item in found)
-    parts = [
+    rendered = coverage(folder / "tables")
+    run, rows = sum(item.rows_run for item in rendered), sum(item.rows for item in rendered)
+    sections = [
         f"## Profile `{name}`",
-        _banner(found),
+        _banner(rendered),
         f"{run} of {rows} rows have a run. Numbers per verdict:",
         coverage_table(folder / "tables", links=results),
     ]
     if (folder / "report" / "index.html").is_file():
-        parts.append(
+        sections.append(
             f"All of it as pages to open in a browser: {_link(folder / 'report' / 'index.html', results)} (in DVC)."
         )
     figures = sorted((folder / "figures").rglob("*.png"))
     if figures:
-        parts.append("Figures:")
-        parts.append("\n".join(f"- {_link(path, results)}" for path in figures))
+        sections.append("Figures:")
+        sections.append("\n".join(f"- {_link(path, results)}" for path in figures))
     notebooks = [
         path
         for path in sorted((folder / "notebooks").glob("*.ipynb"))
         if path.stem in {"audit", "systems", *catalog.papers()}
     ]
     if notebooks:
-        parts.append("Executed notebooks (in DVC, `dvc pull` or `dvc repro` brings them):")
-        parts.append("\n".join(f"- {_link(path, results)}" for path in notebooks))
-    return "\n\n".join(part for part in parts if part)
+        sections.append("Executed notebooks (in DVC, `dvc pull` or `dvc repro` brings them):")
+        sections.append("\n".join(f"- {_link(path, results)}" for path in notebooks))
+    return "\n\n".join(filter(None, sections))
 
 
-def _banner(found: list[Coverage]) -> str:
+def _banner(rendered: list[Coverage]) -> str:
     """The profile's note as the rendered tables show it."""
-    for item in found:
+    for item in rendered:
         for line in item.path.with_suffix(".md").read_text(encoding="utf-8").splitlines():
             if line.startswith("> "):
                 return line

@@ -142,10 +142,10 @@ def audit_page(content: Content) -> dict[str, object]:
     return {
         "checks": content.checks,
         "counts": {
-            paper: Counter(str(found.severity) for found in content.findings if found.paper == paper)
+            paper: Counter(str(finding.severity) for finding in content.findings if finding.paper == paper)
             for paper in papers
         },
-        "findings": {paper: [found for found in content.findings if found.paper == paper] for paper in papers},
+        "findings": {paper: [finding for finding in content.findings if finding.paper == paper] for paper in papers},
     }
 
 

@@ -55,11 +55,11 @@ def section(content: Content, drawing: Drawing | None, *, root: Path) -> str:
         counts = " | ".join(str(line["counts"][word] or "–") for word in words)
         paper = f"[{pages.short_title(line['paper'])}]({shown(paper_folder(line['paper']) / 'card.md')})"
         lines.append(f"| {paper} | {len(line['claims'])} | {line['odd'] or '–'} | {counts} |")
-    parts = [f"> {content.profile.note}", "\n".join(lines)]
+    sections = [f"> {content.profile.note}", "\n".join(lines)]
     if drawing:
         figure = (content.results / FIGURE).relative_to(root).as_posix()
         alt = re.sub(r"[\[\]]", "", drawing.alt.removesuffix(content.profile.note).strip())
-        parts.append(f"![{alt}]({figure})")
+        sections.append(f"![{alt}]({figure})")
     meanings = "\n".join(f"| `{word}` | {meaning} |" for word, meaning in MEANINGS.items())
-    parts.append(f"| verdict | meaning |\n| --- | --- |\n{meanings}")
-    return "\n\n".join(parts)
+    sections.append(f"| verdict | meaning |\n| --- | --- |\n{meanings}")
+    return "\n\n".join(sections)

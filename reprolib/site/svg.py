@@ -86,7 +86,7 @@ def finish(figure: Figure, *, name: str, alt: str) -> Drawing:
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     kept = set(_REFERENCES.findall(text))
     text = re.sub(rf' id="{CLASS}([^"]*)"', r' class="mark \1"', text)
-    text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in kept else "", text)
+    text = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in kept else "", text)
     text = text.replace(' target="_blank"', "")
     for colour, (variable, _, _) in PALETTE.items():
         text = text.replace(colour, f"var(--{variable})")
