@@ -29,8 +29,8 @@ from reprolib.engine.devices import pick_device, use_cpu_threads
 from reprolib.engine.inference import predict
 from reprolib.engine.train import train
 from reprolib.evaluation.protocols import find_protocol, score
+from reprolib.papers.addresses import resolve_address
 from reprolib.params import Profile, load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import input_size_of
 
 EXPERIMENT = "coco-mask_rcnn_r50"  # whose scale and schedule under the profile both take
@@ -59,7 +59,7 @@ def run_parity(
     """
     if not seeds or len(set(seeds)) < len(seeds) or (iterations is not None and iterations < 1):
         raise ValueError(f"different seeds and one iteration or more, not {seeds=}, {iterations=}")
-    run = resolve(profile, experiment_by_id(EXPERIMENT), seeds[0])
+    run = resolve(profile, resolve_address(EXPERIMENT), seeds[0])
     prepared = prepare(dataset, profile.datasets.get(dataset, {}))
     learnt = CocoInstances(
         prepared.splits["train"].images, prepared.splits["train"].annotations, train=True, flip=run.schedule.flip

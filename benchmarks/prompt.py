@@ -19,9 +19,9 @@ from benchmarks.report import show
 from reprolib.data.cards import CARDS
 from reprolib.engine.devices import pick_device
 from reprolib.models.input_transform import scale_boxes
+from reprolib.papers.addresses import resolve_address
 from reprolib.papers.catalog import all_tables
 from reprolib.params import Profile, load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import build_model
 
 REPORTED_ROW = ("insight_any_instance-11", 3)  # the table and the printed row of the system that the paper times
@@ -47,7 +47,7 @@ def run_prompt(
     """
     if rounds < 1 or side < 0 or not counts or min(counts) < 1:
         raise ValueError(f"rounds and counts start at 1, not {rounds=}, {side=}, counts={list(counts)}")
-    run = resolve(profile, experiment_by_id(experiment), 0)
+    run = resolve(profile, resolve_address(experiment), 0)
     side = side or run.schedule.test_size
     card = CARDS[run.dataset]
     model = build_model(run, num_classes=len(card.classes) or card.class_count, pretrained=False).to(device).eval()

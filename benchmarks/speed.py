@@ -34,10 +34,10 @@ from reprolib.experiment import Experiment
 from reprolib.models.input_transform import scale_boxes
 from reprolib.models.parts import PARTS, POST_PROCESSING, listening
 from reprolib.models.two_stage.box_head import BoxPredictor
+from reprolib.papers.addresses import resolve_address
 from reprolib.papers.catalog import all_tables
 from reprolib.papers.reported import load_table
 from reprolib.params import Profile, Run, load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import build_model
 from reprolib.pipeline.runs.weights import load_weights
 
@@ -140,7 +140,7 @@ def run_speed(
 
 def timed_by_the_paper() -> list[Experiment]:
     """Those behind the paper's rows with a time, in its order, then `BESIDE`."""
-    return [experiment_by_id(name) for name in (*reported_fps(), *BESIDE)]
+    return [resolve_address(name) for name in (*reported_fps(), *BESIDE)]
 
 
 def reported_fps() -> dict[str, float]:
@@ -321,7 +321,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run and show."""
     result = run_speed(
-        [experiment_by_id(name) for name in options.experiments] or timed_by_the_paper(),
+        [resolve_address(name) for name in options.experiments] or timed_by_the_paper(),
         load_profile(options.profile),
         device=options.device or pick_device(),
         rounds=options.rounds,

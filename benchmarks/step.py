@@ -31,8 +31,8 @@ from reprolib.engine.devices import pick_device, synchronise, to_device, use_cpu
 from reprolib.engine.run_meter import TrainingSummary
 from reprolib.engine.train import train
 from reprolib.models.parts import BACKBONE, BACKWARD, HEAD, INPUT, LOADER, LOSSES, NECK, OPTIMISER, listening
+from reprolib.papers.addresses import resolve_address
 from reprolib.params import Run, load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import build_model
 
 WARM_UP = 3
@@ -166,7 +166,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Run and show."""
-    run = resolve(load_profile(options.profile), experiment_by_id(options.experiment), 0)
+    run = resolve(load_profile(options.profile), resolve_address(options.experiment), 0)
     result = run_step(run, device=options.device or pick_device(), steps=options.steps)
     show(options, result, text)
     return 0

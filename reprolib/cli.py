@@ -18,6 +18,8 @@ from reprolib.params import Profile, Run, load_profile, resolve
 from reprolib.pipeline.submit import verb as submit_verb
 from reprolib.prompting import verb as segment_verb
 
+ADDRESSES = "experiments: an id, a row (seanet-2:1), a table (seanet-2) or `all`"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status. Mistakes of the user end in one line on stderr and status 2."""
@@ -69,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     added = verb("list", _list, "experiments, and the papers' tables and rows that show them", profile=False)
     added.add_argument("--json", action="store_true")
     added = verb("describe", _describe, "parameters and FLOPs of an experiment's model, without data or weights")
-    added.add_argument("experiment")
+    added.add_argument("address", nargs="+", metavar="ADDRESS", help=ADDRESSES)
     added.add_argument("--input", metavar="HxW", help="network input size, for example 800x1088")
     added.add_argument("--proposals", type=int, help="RoIs of the box head")
     added.add_argument("--detections", type=int, default=50, help="RoIs of the mask head")
@@ -82,11 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         ("evaluate", _evaluate, "evaluate a trained experiment and write its record"),
     ):
         added = verb(name, run, text)
-        added.add_argument("experiment")
+        added.add_argument("address", nargs="+", metavar="ADDRESS", help=ADDRESSES)
         added.add_argument("--seed", type=int, default=0)
         added.add_argument("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one")
     added = verb("export", _export, "an evaluated run's detections as a benchmark takes them")
-    added.add_argument("identity", metavar="RUN", help="<experiment>-<seed>, as `reprolib cost` lists them")
+    added.add_argument("identity", metavar="RUN", help="<address>-<seed>, e.g. seanet-2:1-0")
     added.add_argument("--format", help="coco, lvis, cityscapes, isaid or bbbc038; by default the data set's own")
     added.add_argument("--out", default=".", metavar="PATH", help="the file, or a folder to put it in; by default here")
     added.add_argument("--min-score", type=float, help="leave lower scores out; by default of bbbc038 0.5, else 0")
@@ -99,14 +101,16 @@ def _parser() -> argparse.ArgumentParser:
     verb("noise", _noise, "noise between seeds, measured from the profile's records of experiments that have several")
     added = verb("audit", audit_verb.run, audit_verb.HELP, profile=False)
     audit_verb.add_arguments(added)
+    added = verb("plan", _plan, "write what each run depends on, and matrix.yaml, by which DVC names its stages")
+    added.add_argument("--check-matrix", action="store_true", help="refuse another matrix.yaml instead of writing it")
     added = verb("cost", _cost, "images, hours, disk and download of what the profile runs, before anything runs")
+    added.add_argument("address", nargs="*", metavar="ADDRESS", help=f"{ADDRESSES}, instead of all of the profile")
     added.add_argument("--every-row", action="store_true", help="count also the rows that the profile leaves out")
     added.add_argument("--hardware", default="", metavar="NAME", help="hours of this, by default of what was measured")
     added.add_argument("--json", action="store_true")
-    verb("plan", _plan, "write what each run, table and paper of the profile depends on (a stage of dvc.yaml)")
     added = verb("repro", _repro, "dvc repro: bring every table of the active profile up to date", profile=False)
-    added.add_argument("--table", action="append", default=[], help="only what this table needs")
-    added.add_argument("--every-row", action="store_true", help="with --table: also rows that the profile leaves out")
+    added.add_argument("address", nargs="*", metavar="ADDRESS", help=f"only {ADDRESSES}")
+    added.add_argument("--listed", action="store_true", help="leave out what the profile does not list")
     added.add_argument("--jobs", type=int, help="runs side by side; by default as many as the cores hold")
     added = verb("submit", submit_verb.run, submit_verb.HELP, profile=False)
     submit_verb.add_arguments(added)
@@ -129,11 +133,12 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _run(options: argparse.Namespace) -> tuple[Profile, Run]:
-    from reprolib.pipeline.plan import experiment_by_id
+def _runs(options: argparse.Namespace) -> tuple[Profile, list[Run]]:
+    from reprolib.papers.addresses import resolve_addresses
 
     profile = load_profile(options.profile)
-    return profile, resolve(profile, experiment_by_id(options.experiment), getattr(options, "seed", 0))
+    experiments = resolve_addresses(options.address)
+    return profile, [resolve(profile, experiment, getattr(options, "seed", 0)) for experiment in experiments]
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -170,55 +175,70 @@ def _list(options: argparse.Namespace) -> None:
 def _describe(options: argparse.Namespace) -> None:
     from reprolib.pipeline.describe import describe
 
-    _, run = _run(options)
-    if options.switch:
-        switches = {name: yaml.safe_load(value) for name, value in _pairs(options.switch).items()}
-        run = replace(run, experiment=replace(run.experiment, switches={**run.experiment.switches, **switches}))
+    _, runs = _runs(options)
+    switches = {name: yaml.safe_load(value) for name, value in _pairs(options.switch).items()}
     height = width = None
     if options.input:
         try:
             height, width = (int(side) for side in options.input.lower().split("x"))
         except ValueError:
             raise ValueError(f"--input must be HEIGHTxWIDTH, for example 800x1088, not {options.input!r}") from None
-    found = describe(run, height=height, width=width, proposals=options.proposals, detections=options.detections)
+    described = {}
+    for run in runs:
+        run = replace(run, experiment=replace(run.experiment, switches={**run.experiment.switches, **switches}))
+        described[run.experiment.id] = describe(
+            run, height=height, width=width, proposals=options.proposals, detections=options.detections
+        )
     if options.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(described if len(described) > 1 else next(iter(described.values())), indent=1))
         return
-    for name, value in found.items():
-        number = f"{value:,}" if isinstance(value, int) else value
-        print(f"{name:28} {number}")
+    for name, facts in described.items():
+        print(*([name] if len(described) > 1 else []), *(f"{key:28} {_number(facts[key])}" for key in facts), sep="\n")
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _train(options: argparse.Namespace) -> None:
-    from reprolib.pipeline.plan import data_fingerprint, train_plan
+    from reprolib.pipeline.run_dependencies import data_fingerprint, train_plan
     from reprolib.pipeline.runs.training import train_run
 
-    profile, run = _run(options)
-    plan = train_plan(run, data_fingerprint=data_fingerprint(profile, run.dataset))
-    train_run(run, fingerprint=plan["fingerprint"], device=options.device)
+    profile, runs = _runs(options)
+    for run in runs:
+        plan = train_plan(run, data_fingerprint=data_fingerprint(profile, run.dataset))
+        train_run(run, fingerprint=plan["fingerprint"], device=options.device)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from reprolib.pipeline.plan import data_fingerprint, evaluate_plan
+    from reprolib.pipeline.run_dependencies import data_fingerprint, evaluate_plan
     from reprolib.pipeline.runs.evaluation import evaluate_run
     from reprolib.pipeline.runs.launch import speaks
 
-    profile, run = _run(options)
-    data = data_fingerprint(profile, run.dataset)
-    plan = evaluate_plan(run, data_fingerprint=data)
-    record = evaluate_run(run, fingerprint=plan["fingerprint"], data_fingerprint=data, device=options.device)
-    if not speaks():
-        return
-    said = record["protocol"]
-    limit = said["max_detections"] or "all"
-    print(f"protocol {said['name']} ({said['version']}), area {said['area']}, {limit} detections")
-    shown = {k: value for k, value in record["metrics"].items() if k.count("/") == 1 or k.startswith("oracle/")}
-    for name, value in shown.items():
-        print(f"{name:{max(map(len, shown))}} {'n/a' if value is None else f'{value:.2f}'}")
+    profile, runs = _runs(options)
+    for run in runs:
+        data = data_fingerprint(profile, run.dataset)
+        plan = evaluate_plan(run, data_fingerprint=data)
+        record = evaluate_run(run, fingerprint=plan["fingerprint"], data_fingerprint=data, device=options.device)
+        if speaks():
+            print(*([run.id] if len(runs) > 1 else []), _metrics(record), sep="\n")
+
+
+def _metrics(record: dict) -> str:
+    protocol = record["protocol"]
+    limit = protocol["max_detections"] or "all"
+    shown = {key: value for key, value in record["metrics"].items() if key.count("/") == 1 or key.startswith("oracle/")}
+    width = max(map(len, shown))
+    return "\n".join(
+        [
+            f"protocol {protocol['name']} ({protocol['version']}), area {protocol['area']}, {limit} detections",
+            *(f"{name:{width}} {'n/a' if value is None else f'{value:.2f}'}" for name, value in shown.items()),
+        ]
+    )
 
 
 def _export(options: argparse.Namespace) -> None:
-    from reprolib.pipeline.plan import run_by_id
+    from reprolib.papers.addresses import run_by_id
     from reprolib.pipeline.runs.export import export_run
 
     run = run_by_id(load_profile(options.profile), options.identity)
@@ -226,10 +246,11 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _tables(options: argparse.Namespace) -> None:
+    from reprolib.papers.addresses import profile_tables
     from reprolib.tables.render import render
 
     profile = load_profile(options.profile)
-    for name in options.table or profile.tables:
+    for name in options.table or profile_tables(profile):
         print(*render(name, profile.name))
 
 
@@ -254,28 +275,37 @@ def _noise(options: argparse.Namespace) -> None:
     print(seed_noise_text(write_seed_noise(read_records(results / "records"), results / "seed_noise.json")))
 
 
-def _cost(options: argparse.Namespace) -> None:
-    from reprolib.cost.estimate import profile_cost
-    from reprolib.cost.text import as_json, text
-
-    cost = profile_cost(load_profile(options.profile), every_row=options.every_row, hardware=options.hardware)
-    print(json.dumps(as_json(cost), indent=1) if options.json else text(cost))
-
-
 def _plan(options: argparse.Namespace) -> None:
+    from reprolib.pipeline.matrix import check_matrix, write_matrix
     from reprolib.pipeline.plan import write_plan
 
     profile = load_profile(options.profile)
-    print(f"{len(write_plan(profile))} files in {profile.results / 'runs'}")
+    if profile.name == load_profile().name:  # DVC's stages are those of the active profile
+        (check_matrix if options.check_matrix else write_matrix)(profile)
+    written = write_plan(profile)
+    print(f"{len(written.files)} files in {profile.results / 'runs'}")
+    if written.unprepared:
+        print(f"not planned: runs on {', '.join(written.unprepared)}, which are not prepared (`reprolib data`)")
+
+
+def _cost(options: argparse.Namespace) -> None:
+    from reprolib.cost.estimate import profile_cost
+    from reprolib.cost.text import as_json, text
+    from reprolib.papers.addresses import table_of_address
+
+    profile = load_profile(options.profile)
+    if options.address:
+        tables = filter(None, map(table_of_address, options.address))
+        profile = replace(profile, experiments=tuple(options.address), tables=tuple(dict.fromkeys(tables)))
+    cost = profile_cost(profile, every_row=options.every_row, hardware=options.hardware)
+    print(json.dumps(as_json(cost), indent=1) if options.json else text(cost))
 
 
 def _repro(options: argparse.Namespace) -> None:
     from reprolib.pipeline.repro import repro
 
-    if options.every_row and not options.table:
-        raise ValueError("--every-row goes with --table: a profile lists what runs, its `experiments` in params.yaml")
     profile = load_profile()
-    repro(profile, tables=options.table, every_row=options.every_row, jobs=options.jobs)
+    repro(profile, addresses=options.address, listed=options.listed, jobs=options.jobs)
     print(f"Profile {profile.name}: report in {profile.results / 'report' / 'index.html'}, tables in results/README.md")
 
 

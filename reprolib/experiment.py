@@ -32,8 +32,8 @@ class Experiment:
     components: the switched-on parts of a paper's system, lower case, in the order of the paper.
     switches: further keyword arguments of `build`, e.g. {"dialect": "mm"}.
     schedule: a schedule's name in params.yaml where it is not the data set's own.
-    oracle_prompts: the evaluation also prompts what was missed, see `reprolib.evaluation.oracle_prompts`. It adds
-    metrics to the run's record and is no part of its id.
+    oracle_prompts: the evaluation also prompts what was missed and adds metrics to the run's record, see
+    `reprolib.evaluation.oracle_prompts`.
     """
 
     system: str
@@ -47,18 +47,39 @@ class Experiment:
 
     @property
     def id(self) -> str:
-        """Readable and unique, e.g. `coco-iemask_rcnn_r50-cem+gim`; `~` marks switches off their default."""
+        """Readable, and different for experiments whose numbers can differ, e.g. `coco-iemask_rcnn_r50-cem+gim`.
+
+        `~` marks what is not the default: switches, oracle prompts, and the module where it is not named after the
+        system, e.g. `~module.hq_isnet` of a Cascade Mask R-CNN that HQ-ISNet's module builds.
+        """
         name = self.system.lower().replace("r-cnn", "rcnn").replace(" ", "_").replace("-", "_")
         parts = [self.dataset, f"{name}_{BACKBONE_SHORT.get(self.backbone, self.backbone)}"]
         if self.components:
             parts.append("+".join(self.components))
         if self.schedule:
             parts.append(self.schedule)
-        return "-".join(parts) + "".join(f"~{key}.{value}" for key, value in sorted(self.switches.items()))
+        marks = dict(self.switches)
+        if not _named_after(self.module, name):
+            marks["module"] = _module_name(self.module)
+        if self.oracle_prompts:
+            marks["oracle_prompts"] = True
+        return "-".join(parts) + "".join(f"~{key}.{value}" for key, value in sorted(marks.items()))
 
     def load_module(self) -> ModuleType:
         """The system's module, imported on demand, so that listing experiments needs no torch."""
         return importlib.import_module(self.module)
+
+
+def _module_name(module: str) -> str:
+    """The folder of a `model.py`, e.g. "mask_rcnn"; of another file also its name, e.g. "iemask_rcnn.baseline"."""
+    *folders, file = module.split(".")
+    return ".".join(folders[-1:] if file == "model" else [*folders[-1:], file])
+
+
+def _named_after(module: str, system: str) -> bool:
+    """Whether a module has a system's name, or its beginning or end, e.g. `knet` of K-Net, `box2mask` of Box2Mask-C."""
+    module, system = _module_name(module).replace("_", ""), system.replace("_", "")
+    return system.startswith(module) or system.endswith(module) or module.startswith(system)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,9 @@ import yaml
 
 from reprolib.experiment import Experiment
 
+ALL = "all"
+LISTS = ("experiments", "tables", "papers")  # where ALL may stand in place of the list
+
 
 class ParamsError(ValueError):
     """params.yaml says something that cannot be; the message names the file, the field and the mend."""
@@ -88,9 +91,9 @@ class Profile:
     scale_for: Mapping[str, Mapping[str, object]]  # published data set or schedule -> changed fields of `scale`
     schedules: Mapping[str, Schedule]  # by schedule name or published data set; "default" for the rest
     data: tuple[str, ...]  # prepared data sets of this profile's pipeline
-    experiments: tuple[str, ...]
-    tables: tuple[str, ...]
-    papers: tuple[str, ...]  # papers whose notebooks are executed
+    experiments: tuple[str, ...]  # addresses; `reprolib.papers.addresses` says which experiments they name
+    tables: tuple[str, ...]  # ids, or ALL
+    papers: tuple[str, ...]  # keys of papers whose notebooks are executed, or ALL
     area: str = "json"  # json | mask: whose area makes an object small, medium or large where the protocol asks
     protocol_for: Mapping[str, str] = field(default_factory=dict)  # prepared data set -> protocol, not its card's
 
@@ -183,7 +186,8 @@ def load_profile(name: str | None = None, *, path: str | Path = "params.yaml") -
             raise ParamsError(f"{path}: `profile` must be an alias of one profile, for example `profile: *demo`")
     if name not in profiles:
         raise ParamsError(f"{path}: no profile {name!r}; there are {', '.join(profiles)}")
-    return parse(Profile, profiles[name], where=f"{path}: profiles.{name}")
+    block = {key: [ALL] if value == ALL and key in LISTS else value for key, value in profiles[name].items()}
+    return parse(Profile, block, where=f"{path}: profiles.{name}")
 
 
 def parse(kind: type, value: object, *, where: str):

@@ -8,10 +8,19 @@ import yaml
 
 from reprolib.data.cards import CARDS
 from reprolib.experiment import Experiment, rows
+from reprolib.papers.addresses import (
+    profile_experiments,
+    profile_papers,
+    profile_runs,
+    profile_tables,
+    resolve_address,
+    run_by_id,
+    table_by_id,
+)
 from reprolib.papers.catalog import all_experiments, all_tables, papers
 from reprolib.papers.insight_any_instance.tables import ABLATION
 from reprolib.params import ParamsError, Schedule, load_profile, resolve
-from reprolib.pipeline.plan import evaluate_plan, experiment_by_id, run_by_id, table_by_id, train_plan
+from reprolib.pipeline.run_dependencies import evaluate_plan, train_plan
 
 ROOT = Path(__file__).parent.parent
 PARAMS = ROOT / "params.yaml"
@@ -28,17 +37,16 @@ def changed(tmp_path, change):
 @pytest.mark.parametrize("name", ["demo", "reference", "paper"])
 def test_every_profile_resolves_all_it_runs(name):
     profile = load_profile(name, path=PARAMS)
-    for experiment in profile.experiments:
-        run = resolve(profile, experiment_by_id(experiment), profile.seeds[0])
-        assert run.dataset in profile.data, f"{experiment} reads {run.dataset}, which `data` does not prepare"
-    assert set(profile.tables) == set(all_tables())
-    assert set(profile.papers) == set(papers())
+    for run in profile_runs(profile):
+        assert run.dataset in profile.data, f"{run.id} reads {run.dataset}, which `data` does not prepare"
+    assert profile_tables(profile) == list(all_tables())
+    assert profile_papers(profile) == papers()
 
 
 def test_the_reference_reads_nwpu_vhr10_itself():
     for name in ("reference", "reference_cpu"):
         profile = load_profile(name, path=PARAMS)
-        run = resolve(profile, experiment_by_id("nwpu_vhr10-cascade_mask_rcnn_r50"), 0)
+        run = resolve(profile, resolve_address("nwpu_vhr10-cascade_mask_rcnn_r50"), 0)
         assert run.exact_data and run.dataset in profile.data and not run.scale.pretrained
         assert run.schedule.batch_size * run.schedule.iterations > 2 * 455  # some epochs
 
@@ -46,11 +54,10 @@ def test_the_reference_reads_nwpu_vhr10_itself():
 def test_the_reference_on_a_cpu_is_one_papers_tables_of_one_data_set():
     profile = load_profile("reference_cpu", path=PARAMS)
     assert profile.data == ("nwpu_vhr10",)
-    for name in profile.experiments:
-        run = resolve(profile, experiment_by_id(name), 0)
+    for run in profile_runs(profile):
         assert run.exact_data and run.schedule.cpu_threads == 1
     shown = {row.experiment.id for name in profile.tables for row in all_tables()[name].rows if row.experiment}
-    assert set(profile.experiments) <= shown
+    assert {experiment.id for experiment in profile_experiments(profile)} <= shown
     assert {table_by_id(name).paper for name in profile.tables} == set(profile.papers)
     for experiment in ABLATION.values():  # the notebook draws their networks, data and training
         assert resolve(profile, experiment, 0).dataset in profile.data
@@ -67,7 +74,7 @@ def test_every_experiment_of_every_paper_has_a_published_recipe():
 
 def test_isaid_is_scored_as_its_publication_scores_it():
     paper, demo = (load_profile(name, path=PARAMS) for name in ("paper", "demo"))
-    experiment = experiment_by_id("isaid-insight_r50-lpm")
+    experiment = resolve_address("isaid-insight_r50-lpm")
     assert resolve(paper, experiment, 0).protocol == "coco" != CARDS["isaid"].protocol
     assert resolve(demo, experiment, 0).protocol == ""  # generated scenes: their card's
 
@@ -122,18 +129,18 @@ def test_changes_of_scale_for_a_schedule_go_before_those_for_its_data_set(tmp_pa
     changes = {"coco": {"channels": 40, "box_hidden": 100}, "seanet": {"channels": 24}}
     path = changed(tmp_path, lambda d: d["profiles"]["demo"].update(scale_for=changes))
     scales = [
-        resolve(load_profile("demo", path=path), experiment_by_id(name), 0).scale
+        resolve(load_profile("demo", path=path), resolve_address(name), 0).scale
         for name in ("coco-mask_rcnn_r50", "coco-seanet_r101-seanet", "isaid-insight_r50-lpm")
     ]
     assert [(scale.channels, scale.box_hidden) for scale in scales] == [(40, 100), (24, 100), (48, 128)]
     wrong = changed(tmp_path, lambda d: d["profiles"]["demo"].update(scale_for={"seanet": {"chanels": 1}}))
     with pytest.raises(ParamsError, match=r"scale_for\.seanet has unknown fields \['chanels'\]"):
-        resolve(load_profile("demo", path=wrong), experiment_by_id("coco-seanet_r101-seanet"), 0)
+        resolve(load_profile("demo", path=wrong), resolve_address("coco-seanet_r101-seanet"), 0)
 
 
 def test_whose_area_is_json_or_mask_and_evaluation_alone_depends_on_it():
     demo = load_profile("demo", path=PARAMS)
-    experiment = experiment_by_id(demo.experiments[0])
+    experiment = profile_experiments(demo)[0]
     plans = {}
     for area in ("json", "mask"):
         run = resolve(dataclasses.replace(demo, area=area), experiment, 0)
@@ -142,22 +149,6 @@ def test_whose_area_is_json_or_mask_and_evaluation_alone_depends_on_it():
     assert resolve(demo, experiment, 0).area == "json"
     with pytest.raises(ParamsError, match="area must be json or mask, not 'box'"):
         resolve(dataclasses.replace(demo, area="box"), experiment, 0)
-
-
-def test_lookups_suggest_the_nearest_name():
-    with pytest.raises(ParamsError, match=r"did you mean .*coco-mask_rcnn_r50"):
-        experiment_by_id("coco-maskrcnn_r50")
-    with pytest.raises(ParamsError, match=r"did you mean .*iemask_rcnn-3"):
-        table_by_id("iemask-3")
-    with pytest.raises(ParamsError, match="must end in its seed"):
-        run_by_id(load_profile("demo", path=PARAMS), "coco-mask_rcnn_r50")
-
-
-def test_ids_are_readable_and_unique():
-    experiments = all_experiments()
-    assert "coco-iemask_rcnn_r50-cem+gim" in experiments
-    assert "coco-mask_rcnn_r101-seanet~background_channels.True~dialect.mm" in experiments
-    assert len({repr(e) for e in experiments.values()}) == len(experiments)
 
 
 def test_rows_outside_the_table_are_refused():

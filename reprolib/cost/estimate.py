@@ -11,8 +11,8 @@ from reprolib.cost.weights import ModelSize, model_size, training_bytes, weights
 from reprolib.data.sizes import SplitSizes, data_sources, download_bytes, is_prepared, split_sizes, unpacked_bytes
 from reprolib.engine.schedules import total_iterations
 from reprolib.evaluation.record import read_records
+from reprolib.papers.addresses import profile_runs, profile_tables, table_by_id
 from reprolib.params import Profile, Run
-from reprolib.pipeline.plan import profile_runs, table_by_id
 from reprolib.tables.data_reports import read_reports
 
 
@@ -84,11 +84,12 @@ def profile_cost(
 ) -> ProfileCost:
     """What all runs of a profile cost.
 
-    every_row: also those that its tables show and its `experiments` do not list, as `reprolib repro --every-row`.
+    every_row: also those that its tables show and its `experiments` do not list.
     hardware: see `reprolib.cost.speeds.find_speeds`. say: takes a line of progress.
     Raises ParamsError for what cannot run, ValueError for hardware that is not known.
     """
-    shown = {name: {row.experiment.id for row in table_by_id(name).rows if row.experiment} for name in profile.tables}
+    tables = map(table_by_id, profile_tables(profile))
+    shown = {table.id: {row.experiment.id for row in table.rows if row.experiment} for table in tables}
     if every_row:
         names = dict.fromkeys([*profile.experiments, *(name for rows in shown.values() for name in sorted(rows))])
         profile = replace(profile, experiments=tuple(names))

@@ -56,9 +56,24 @@ def all_tables() -> dict[str, Table]:
 
 
 def all_experiments() -> dict[str, Experiment]:
-    """Every experiment that some table names, by id; tables that show the same run share the experiment."""
-    found = (row.experiment for table in all_tables().values() for row in table.rows)
-    return {experiment.id: experiment for experiment in found if experiment is not None}
+    """Every experiment that some table names, by id; tables that show the same run share the experiment.
+
+    Raises ValueError where two different experiments have one id: the record of one would be shown as the other's.
+    """
+    experiments: dict[str, Experiment] = {}
+    addresses: dict[str, str] = {}
+    for table in all_tables().values():
+        for row in table.rows:
+            if row.experiment is None:
+                continue
+            name, address = row.experiment.id, f"{table.id}:{row.number}"
+            if experiments.setdefault(name, row.experiment) != row.experiment:
+                raise ValueError(
+                    f"two different experiments have the id {name!r}: {experiments[name]} in row {addresses[name]}"
+                    f" and {row.experiment} in row {address}; give one of them another system name or a switch"
+                )
+            addresses.setdefault(name, address)
+    return experiments
 
 
 @lru_cache(maxsize=64)

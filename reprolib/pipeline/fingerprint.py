@@ -1,4 +1,4 @@
-"""What a run depends on: its recipe, its data, and the code that can change its numbers.
+"""Hashes of what a run or page depends on: code, files and plain values.
 
 Code is followed through imports from a few entry modules and hashed without comments, docstrings and layout, so that
 editing a report, a docstring or another paper costs no retraining. DVC depends on the files written by
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -79,6 +80,27 @@ def libraries() -> dict[str, str]:
 def digest(value: Mapping[str, object]) -> str:
     """A short hash of a JSON value, the same whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def with_fingerprint(plan: dict[str, object]) -> dict[str, object]:
+    """A plan with its hash as `fingerprint`; the run's name is no part of it."""
+    return plan | {"fingerprint": digest({key: value for key, value in plan.items() if key != "run"})}
+
+
+def file_hash(path: Path) -> str:
+    """A short hash of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def as_plain(value: object) -> object:
+    """Dataclasses and mappings as dicts and tuples as lists, all the way down, as JSON takes them."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: as_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(item) for item in value]
+    return value
 
 
 def _path(name: str, package: Path) -> Path | None:

@@ -11,7 +11,7 @@ from reprolib.files import write_json
 from reprolib.papers.systems import COUNTS, Count, gather_systems, read_counts
 from reprolib.params import Profile, load_profile, resolve
 from reprolib.pipeline.describe import describe
-from reprolib.pipeline.plan import count_fingerprint
+from reprolib.pipeline.run_dependencies import count_fingerprint
 
 
 def count_systems(

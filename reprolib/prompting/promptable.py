@@ -10,9 +10,8 @@ from torch import nn
 
 from reprolib.data.cards import CARDS
 from reprolib.engine.devices import pick_device, use_cpu_threads
-from reprolib.papers.catalog import all_experiments
+from reprolib.papers.addresses import resolve_address, run_by_id
 from reprolib.params import ParamsError, Run, load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id, run_by_id
 from reprolib.pipeline.runs.build import build_model
 from reprolib.pipeline.runs.paths import run_paths
 from reprolib.pipeline.runs.weights import load_weights, read_about
@@ -43,21 +42,20 @@ def load_promptable(
     """The detector of a weights file, or of an experiment that was trained under a profile.
 
     weights: what `reprolib train` leaves (`results/<profile>/weights/*.safetensors`), which says of which run it is;
-    or an experiment's id, the same as `experiment` alone. experiment, profile, seed: of a file that does not say.
+    or an experiment's address, the same as `experiment` alone. experiment, profile, seed: of a file that does not say.
     Raises FileNotFoundError or ValueError, naming the file or the argument, and the mend.
     """
-    if not experiment and str(weights) in all_experiments():
+    path = Path(weights)
+    if weights and not experiment and not path.exists() and path.suffix != ".safetensors":
         weights, experiment = "", str(weights)
     if not weights and not experiment:
-        raise ValueError("name the model: --weights FILE, or --experiment ID (see `reprolib list`)")
+        raise ValueError("name the model: --weights FILE, or --experiment ADDRESS (see `reprolib list`)")
+    experiment = resolve_address(experiment).id if experiment else ""
     if weights:
-        path = Path(weights)
-        if not path.exists() and path.suffix != ".safetensors":  # a mistyped experiment, then
-            experiment_by_id(str(weights))
         about = read_about(path)
         run = _run_of(path, about, experiment=experiment, profile=profile, seed=seed)
     else:
-        run = resolve(load_profile(profile), experiment_by_id(experiment), seed)
+        run = resolve(load_profile(profile), resolve_address(experiment), seed)
         path = run_paths(run)["weights"]
         if not path.is_file():
             raise FileNotFoundError(
@@ -82,7 +80,7 @@ def _run_of(path: Path, about: Mapping | None, *, experiment: str, profile: str 
                 f"{path} does not say which run it is of (an older or another writer's file);"
                 " add --experiment ID and --profile NAME"
             )
-        return resolve(load_profile(profile), experiment_by_id(experiment), seed)
+        return resolve(load_profile(profile), resolve_address(experiment), seed)
     said = str(about["run"]).rpartition("-")[0]
     for name, given, found in (("experiment", experiment, said), ("profile", profile, about["profile"])):
         if given and given != found:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from reprolib.experiment import Experiment, Row, Table
 from reprolib.papers import catalog
+from reprolib.papers.addresses import profile_lists
 from reprolib.papers.named_systems import inferred, reported_only
 from reprolib.papers.reported import Cell, unprinted
 from reprolib.params import ParamsError, Profile, Run, resolve
@@ -297,7 +298,7 @@ def _availability(
     if row.experiment is None:
         return True, "not built yet"
     if not records:
-        waits = row.experiment.id in profile.experiments
+        waits = profile_lists(profile, row.experiment)
         return True, "" if waits else f"not among the experiments of profile {profile.name}"
     return True, None if values else f"{reported.metric} is not measured"
 

@@ -6,8 +6,8 @@ import torch
 from benchmarks.given_instances import spread_pairs, with_instances
 from benchmarks.speed import give_instances
 from reprolib.models.systems.solov2 import matrix_nms, solov2_inference
+from reprolib.papers.addresses import resolve_address
 from reprolib.params import load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import build_model
 
 SOLOV2 = "coco-solov2_r50-location_attention"
@@ -24,7 +24,7 @@ def profile():
 
 
 def model_of(profile, experiment_id):
-    return build_model(resolve(profile, experiment_by_id(experiment_id), 0), num_classes=3).eval()
+    return build_model(resolve(profile, resolve_address(experiment_id), 0), num_classes=3).eval()
 
 
 def test_as_many_candidates_as_stated_reach_matrix_nms(profile, monkeypatch):

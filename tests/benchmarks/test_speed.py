@@ -15,13 +15,13 @@ from benchmarks import speed as bench_speed
 from benchmarks import variants as bench_variants
 from reprolib.data.cards import CARDS
 from reprolib.models.parts import BACKBONE, HEAD, INPUT, PARTS, POST_PROCESSING, listening, part
+from reprolib.papers.addresses import resolve_address
 from reprolib.params import load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import build_model
 
-MASK_RCNN = experiment_by_id("coco-mask_rcnn_r50")
-SOLOV2 = experiment_by_id("coco-solov2_r50-location_attention")
-FCIS = experiment_by_id("coco-fcis_r101-fcis")
+MASK_RCNN = resolve_address("coco-mask_rcnn_r50")
+SOLOV2 = resolve_address("coco-solov2_r50-location_attention")
+FCIS = resolve_address("coco-fcis_r101-fcis")
 SMALL = {"rounds": 1, "input_size": (64, 64)}
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_computed_between_the_parts(profile, experiment):
 
 def test_post_processing_has_stated_work(default, profile):
     for entry in default["systems"]:
-        most = resolve(profile, experiment_by_id(entry["experiment"]), 0).scale.detections
+        most = resolve(profile, resolve_address(entry["experiment"]), 0).scale.detections
         assert entry["detections"] == most, "the most that an image may have"
         ranked = {"SOLOv2": 500, "SOLOv2-LocationAttention": 500, "SOTR": 500, "YOLACT": 200}
         ranked |= {"CenterMask": 500, "PolarMask": 500}  # the demo's proposals of five levels

@@ -8,15 +8,15 @@ import pytest
 
 from benchmarks import step as bench_step
 from reprolib.models.parts import BACKWARD, LOADER, OPTIMISER
+from reprolib.papers.addresses import resolve_address
 from reprolib.params import load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 
 
 def profiled(name, folder, monkeypatch):
     profile = load_profile("demo")
     monkeypatch.chdir(folder)  # data are made here
     sets = {"street": {"train": 4, "val": 1, "size": 64, "seed": 1}}
-    run = resolve(dataclasses.replace(profile, datasets=sets), experiment_by_id(name), 0)
+    run = resolve(dataclasses.replace(profile, datasets=sets), resolve_address(name), 0)
     schedule = dataclasses.replace(run.schedule, min_sizes=(64,), max_size=64)
     return bench_step.run_step(dataclasses.replace(run, schedule=schedule), device="cpu", steps=1, operators=5)
 

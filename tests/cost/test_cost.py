@@ -14,8 +14,8 @@ from reprolib.cost.text import as_json, size, text
 from reprolib.cost.weights import ModelSize, training_bytes, weights_bytes
 from reprolib.data.sizes import SplitSizes
 from reprolib.files import write_json
+from reprolib.papers.addresses import profile_experiments, profile_runs, resolve_address
 from reprolib.params import Schedule, load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 
 ROOT = Path(__file__).parents[2]
 DEMO, PAPER = (load_profile(name, path=ROOT / "params.yaml") for name in ("demo", "paper"))
@@ -25,17 +25,18 @@ DEMO, PAPER = (load_profile(name, path=ROOT / "params.yaml") for name in ("demo"
 def records():
     """A committed record of each system of the demo, by experiment."""
     found = {}
+    listed = {run.id for run in profile_runs(DEMO)}
     for path in sorted((ROOT / "results/demo/records").glob("*-0.json")):
         record = json.loads(path.read_text())
-        if record["experiment"] in DEMO.experiments and record["training"].get("images_per_second"):
+        if path.stem in listed and record["training"].get("images_per_second"):
             found.setdefault(record["system"], record)
     return {record["experiment"]: record for record in found.values()}
 
 
 def sibling(name):
     """Another experiment of the demo of the same system, backbone and data set, or None."""
-    one = experiment_by_id(name)
-    for other in map(experiment_by_id, DEMO.experiments):
+    one = resolve_address(name)
+    for other in profile_experiments(DEMO):
         same = (other.system, other.backbone, other.dataset) == (one.system, one.backbone, one.dataset)
         if same and other.id != name:
             return other.id
@@ -111,7 +112,7 @@ def test_speeds_of_other_hardware_are_not_mixed(records):
     gpu["speed"]["hardware"], gpu["training"]["device"], gpu["recipe"]["precision"] = "A GPU", "cuda", "bfloat16"
     gpu["training"]["images_per_second"] = 1000 * record["training"]["images_per_second"]
     both = {"a": record, "b": gpu, "c": record}
-    run = resolve(DEMO, experiment_by_id(name), 0)
+    run = resolve(DEMO, resolve_address(name), 0)
     on_cpu, on_gpu = find_speeds(both), find_speeds(both, hardware="a gpu")
     assert (on_cpu.hardware, on_cpu.on_gpu) == (f"{record['speed']['hardware']}, float32", False)
     assert (on_gpu.hardware, on_gpu.on_gpu) == ("A GPU, bfloat16", True)
@@ -167,7 +168,7 @@ def test_every_row_counts_what_the_profile_leaves_out(without_records):
 
 
 def run_of(name, *, options=None, profile=PAPER, **changes):
-    run = resolve(profile, experiment_by_id(name), 0)
+    run = resolve(profile, resolve_address(name), 0)
     options = run.dataset_options if options is None else options
     return replace(run, dataset_options=options, schedule=replace(run.schedule, **changes))
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from reprolib.models.input_transform import InputSize, InputTransform
+from reprolib.papers.addresses import resolve_address
 from reprolib.params import load_profile, resolve
 from reprolib.pipeline.describe import describe, typical_input_size
-from reprolib.pipeline.plan import experiment_by_id
 
 PAPER = load_profile("paper", path=Path(__file__).parents[2] / "params.yaml")
 
@@ -32,5 +32,5 @@ def test_input_sizes(test_size, keep_ratio, expected):
 
 
 def test_yolact_is_counted_on_the_square_that_it_sees():
-    run = resolve(PAPER, experiment_by_id("coco-yolact_r50"), 0)
+    run = resolve(PAPER, resolve_address("coco-yolact_r50"), 0)
     assert describe(run)["input_size"] == [550, 550]

@@ -8,7 +8,7 @@ import pytest
 from reprolib.papers.catalog import all_experiments
 from reprolib.pipeline import fingerprint
 from reprolib.pipeline.fingerprint import code_hashes, digest
-from reprolib.pipeline.plan import EVALUATE_ENTRIES, TRAIN_ENTRIES
+from reprolib.pipeline.run_dependencies import EVALUATE_ENTRIES, TRAIN_ENTRIES
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
+from reprolib.papers.addresses import resolve_address
 from reprolib.params import load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs import launch
 
 
 @pytest.fixture
 def run():
-    return resolve(load_profile("demo"), experiment_by_id("coco-mask_rcnn_r50"), 3)
+    return resolve(load_profile("demo"), resolve_address("coco-mask_rcnn_r50"), 3)
 
 
 def instead(monkeypatch, script: str) -> list:

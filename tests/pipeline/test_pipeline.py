@@ -71,6 +71,7 @@ class Clone:
         document = {"profiles": {"micro": MICRO, "paper": published()}, "profile": MICRO}
         (path / "params.yaml").write_text(yaml.safe_dump(document))
         clone = cls(path)
+        clone.run(sys.executable, "-m", "reprolib", "plan")
         clone.run("git", "init", "--quiet", "--initial-branch", "main")
         clone.commit("start")
         clone.share(cache)

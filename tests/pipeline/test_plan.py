@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from reprolib.files import write_json
+from reprolib.papers.addresses import table_by_id
 from reprolib.params import load_profile
-from reprolib.pipeline import plan as pipeline_plan
-from reprolib.pipeline.plan import audit_plan, paper_plan, table_by_id, table_plan, write_plan
+from reprolib.pipeline import page_dependencies
+from reprolib.pipeline.page_dependencies import audit_plan, paper_plan, table_plan
+from reprolib.pipeline.plan import write_plan
 
 PARAMS = Path(__file__).parent.parent.parent / "params.yaml"
 
@@ -39,7 +41,7 @@ def test_the_folder_of_the_records_is_there_before_any_run(tmp_path, monkeypatch
     shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     none = dataclasses.replace(load_profile("demo"), experiments=(), tables=("insight_any_instance-1",), papers=())
-    assert [path.name for path in write_plan(none)] == [
+    assert [path.name for path in write_plan(none).files] == [
         "insight_any_instance-1.json",
         *("audit.json", "systems.json", "report.json"),
     ]
@@ -60,13 +62,13 @@ def test_the_facts_of_a_paper_change_its_own_tables_and_what_is_over_all_papers(
             changed_file(patch, f"papers/seanet/{file}")
             after = plans()
         assert {name for name in before if before[name] != after[name]} == {"seanet", "audit"}
-    monkeypatch.setattr(pipeline_plan, "inferred", lambda *systems: "assumed" if "SEANet" in systems else "")
+    monkeypatch.setattr(page_dependencies, "inferred", lambda *systems: "assumed" if "SEANet" in systems else "")
     assert {name for name in before if before[name] != plans()[name]} == {"seanet-4"}
 
 
 def changed_file(monkeypatch, changed: str) -> None:
     """As if one of the hashed files had other contents."""
-    known = pipeline_plan._hash
+    known = page_dependencies.file_hash
     monkeypatch.setattr(
-        pipeline_plan, "_hash", lambda path: "changed" if path.as_posix().endswith(changed) else known(path)
+        page_dependencies, "file_hash", lambda path: "changed" if path.as_posix().endswith(changed) else known(path)
     )

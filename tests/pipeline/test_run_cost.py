@@ -7,8 +7,8 @@ import types
 import pytest
 from torch import nn
 
+from reprolib.papers.addresses import resolve_address
 from reprolib.params import load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs import evaluation
 
 
@@ -23,7 +23,7 @@ def test_cost_is_at_the_median_input_and_the_rounded_mean_of_detections_at_least
     measured = []
     monkeypatch.setattr(evaluation, "build_model", lambda *_, **__: Model(1, 1))
     monkeypatch.setattr(evaluation, "flops", lambda model, *size, **counts: measured.append((size, counts)) or 77)
-    run = resolve(load_profile("demo"), experiment_by_id("coco-mask_rcnn_r50"), 0)
+    run = resolve(load_profile("demo"), resolve_address("coco-mask_rcnn_r50"), 0)
 
     class Images:
         sizes, class_names = [(10, 50), (40, 20), (20, 90), (30, 10)], ("ship",)

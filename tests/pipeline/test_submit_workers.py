@@ -104,7 +104,7 @@ class Project:
             item = "${item.dataset}" if name == "data" else "${item.experiment}-${item.seed}"
             stages[name]["cmd"] = f"python stage.py {name} ${{profile.name}} {item}"
         stages["data"]["deps"] = ["stage.py"]
-        (self.path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+        (self.path / "dvc.yaml").write_text(yaml.safe_dump({"vars": ["matrix.yaml"], "stages": stages}))
         paper = yaml.safe_load((ROOT / "params.yaml").read_text())["profiles"]["paper"]
         (self.path / "params.yaml").write_text(
             yaml.safe_dump({"profiles": {"toy": PROFILE, "paper": paper}, "profile": PROFILE})
@@ -113,6 +113,7 @@ class Project:
         (self.path / "data").mkdir()
         (self.path / "data" / "images").write_text("abc")
         (self.path / "work").mkdir()
+        self.run(sys.executable, "-m", "reprolib", "plan")
         self.run("git", "init", "--quiet", "--initial-branch", "main")
         self.commit("start")
 

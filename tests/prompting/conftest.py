@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from reprolib.data.cards import CARDS
+from reprolib.papers.addresses import resolve_address
 from reprolib.params import load_profile, resolve
-from reprolib.pipeline.plan import experiment_by_id
 from reprolib.pipeline.runs.build import build_model
 from reprolib.pipeline.runs.paths import run_paths
 from reprolib.pipeline.runs.weights import save_weights
@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     """A working folder with params.yaml and the weights of EXPERIMENT under `demo`, category ids 10, 20, ..."""
     made = tmp_path_factory.mktemp("prompting")
     shutil.copy(ROOT / "params.yaml", made)
-    run = resolve(load_profile("demo", path=ROOT / "params.yaml"), experiment_by_id(EXPERIMENT), 0)
+    run = resolve(load_profile("demo", path=ROOT / "params.yaml"), resolve_address(EXPERIMENT), 0)
     names = CARDS[run.dataset].classes
     torch.manual_seed(0)
     model = build_model(run, num_classes=len(names), pretrained=False)

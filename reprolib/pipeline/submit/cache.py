@@ -17,7 +17,7 @@ from dvc.repo import Repo
 from dvc.stage.cache import _get_stage_hash
 from dvc_data.hashfile.hash_info import HashInfo
 
-from reprolib.pipeline.repro import stages_of
+from reprolib.pipeline.dvc import stages_of
 
 
 def cache_dir(root: Path) -> str:

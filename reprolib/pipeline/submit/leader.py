@@ -14,8 +14,10 @@ from pathlib import Path
 from reprolib.evaluation.environment import git_state
 from reprolib.files import write_json
 from reprolib.params import Profile
-from reprolib.pipeline.repro import default_jobs, dvc, runs_of, stages_of, stale
+from reprolib.pipeline.dvc import dvc, stages_of, stale
+from reprolib.pipeline.repro import runs_of
 from reprolib.pipeline.runs.paths import WORK
+from reprolib.pipeline.side_by_side import default_jobs
 from reprolib.pipeline.submit import queue
 from reprolib.pipeline.submit.order import (
     ROOT,

@@ -24,7 +24,7 @@ from submitit.helpers import Checkpointable
 
 from reprolib.files import write_json
 from reprolib.params import load_profile
-from reprolib.pipeline.repro import environment, piped
+from reprolib.pipeline.dvc import environment, repro_commands
 from reprolib.pipeline.submit.order import Order, SubmitError, held, read, take
 from reprolib.pipeline.submit.queue import kill
 
@@ -145,7 +145,7 @@ def _run(folder: Path, order: Order, *, device: str, log, locks: Sequence[int]) 
         from reprolib.pipeline.submit.cache import write_config
 
         write_config(clone, leader=Path(order.leader), cache=order.cache, remote=order.remote)
-        commands = piped(order.run)
+        commands = repro_commands(order.run)
         if order.remote:
             fetch, push = (
                 [sys.executable, "-m", "reprolib.pipeline.submit.cache", how, order.remote] for how in ("fetch", "push")

@@ -1,0 +1,47 @@
+"""matrix.yaml: what `matrix:` in dvc.yaml goes over, the active profile's addresses written out.
+
+params.yaml lists experiments by row and table, and tables and papers by `all`; DVC needs the names themselves before it
+runs anything. The file is generated and committed, so that a plain `dvc repro` works on a fresh clone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from reprolib.files import write_atomic
+from reprolib.papers.addresses import profile_experiments, profile_papers, profile_tables
+from reprolib.params import ParamsError, Profile
+
+MATRIX = Path("matrix.yaml")
+HEADER = "# Written by `reprolib plan` from the active profile of params.yaml. Do not edit.\n"
+
+
+def matrix_text(profile: Profile) -> str:
+    """What matrix.yaml holds for a profile. Raises ParamsError where the profile lists what does not exist."""
+    names = {
+        "profile": profile.name,
+        "experiments": [experiment.id for experiment in profile_experiments(profile)],
+        "tables": profile_tables(profile),
+        "papers": profile_papers(profile),
+    }
+    return HEADER + yaml.safe_dump({"matrix": names}, sort_keys=False, width=200)
+
+
+def write_matrix(profile: Profile) -> bool:
+    """Bring matrix.yaml up to date; returns whether it was not."""
+    text = matrix_text(profile)
+    if MATRIX.is_file() and MATRIX.read_text(encoding="utf-8") == text:
+        return False
+    write_atomic(MATRIX, text)
+    return True
+
+
+def check_matrix(profile: Profile) -> None:
+    """Raise ParamsError, with the command to run, where matrix.yaml is not what the active profile lists."""
+    if not MATRIX.is_file() or MATRIX.read_text(encoding="utf-8") != matrix_text(profile):
+        raise ParamsError(
+            f"{MATRIX} is not what profile {profile.name!r} of params.yaml lists, so these stages are not its stages;"
+            " run `reprolib plan`, then the same command again (`reprolib repro` does both)"
+        )
