@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reprolib.audit.finding import Finding, Severity
-from reprolib.audit.printed import EPSILON, PrintedTable, signed
-from reprolib.papers.claims import Claim
+from reprolib.audit.finding import Finding, Ref, Severity
+from reprolib.audit.printed import EPSILON, PrintedTable, Row, signed
+from reprolib.papers.claims import Claim, Place
 from reprolib.papers.facts import (
     AboutEqual,
     ClaimRule,
@@ -19,6 +19,14 @@ from reprolib.papers.facts import (
 
 Tables = Mapping[str, PrintedTable]
 VIDEO = (25.0, 30.0)  # images per second of video and television
+
+
+def claim_finding(
+    claim: Claim, cells: tuple[Ref, ...], arithmetic: str, meaning: str, *, severity: Severity = Severity.ERROR
+) -> Finding:
+    """What a check found wrong with a claim."""
+    message = f"{claim.id}: {claim.text}; {meaning}"
+    return Finding(severity=severity, cells=cells, key=claim.id, arithmetic=arithmetic, message=message)
 
 
 def checked_by_rule(claim: Claim, rule: ClaimRule, tables: Tables) -> Finding | None:
@@ -44,13 +52,11 @@ def _gain_against_gain(claim: Claim, rule: GainAgainstGain, tables: Tables) -> F
     difference = gains[0] - gains[1]
     if (difference > EPSILON) if claim.claimed == ">0" else (difference < -EPSILON):
         return None
-    return Finding(
-        severity=Severity.ERROR,
-        cells=tuple(row.ref(claim.metric) for pair in pairs for row in pair),
-        key=claim.id,
-        arithmetic=f"{signed(gains[0], 2)} against {signed(gains[1], 2)}: {signed(difference, 2)}, claimed"
-        f" {claim.claimed}",
-        message=f"{claim.id}: {claim.text}; the gains are the other way round.",
+    return claim_finding(
+        claim,
+        tuple(row.ref(claim.metric) for pair in pairs for row in pair),
+        f"{signed(gains[0], 2)} against {signed(gains[1], 2)}: {signed(difference, 2)}, claimed {claim.claimed}",
+        "the gains are the other way round.",
     )
 
 
@@ -59,12 +65,11 @@ def _count_of_methods(claim: Claim, rule: CountOfMethods, tables: Tables) -> Fin
     methods = {row.head.method: row for row in rows if not row.head.is_ours}
     if len(methods) == int(claim.claimed):
         return None
-    return Finding(
-        severity=Severity.ERROR,
-        cells=tuple(next(iter(row.refs(row.cells))) for row in methods.values()),
-        key=claim.id,
-        arithmetic=f"{len(methods)} methods: {', '.join(methods)}; claimed {claim.claimed}",
-        message=f"{claim.id}: {claim.text}; the table has another number of methods.",
+    return claim_finding(
+        claim,
+        tuple(next(iter(row.refs(row.cells))) for row in methods.values()),
+        f"{len(methods)} methods: {', '.join(methods)}; claimed {claim.claimed}",
+        "the table has another number of methods.",
     )
 
 
@@ -73,12 +78,11 @@ def _mostly_below(claim: Claim, rule: MostlyBelow, tables: Tables) -> Finding | 
     below = [row for row in compared if row.value(claim.metric) < rule.limit]
     if len(below) > len(compared) / 2:
         return None
-    return Finding(
-        severity=Severity.ERROR,
-        cells=tuple(row.ref(claim.metric) for row in compared),
-        key=claim.id,
-        arithmetic=f"{len(below)} of {len(compared)} below {rule.limit:g}",
-        message=f"{claim.id}: {claim.text}; it is not so for most of the rows.",
+    return claim_finding(
+        claim,
+        tuple(row.ref(claim.metric) for row in compared),
+        f"{len(below)} of {len(compared)} below {rule.limit:g}",
+        "it is not so for most of the rows.",
     )
 
 
@@ -89,60 +93,56 @@ def _sum_of_shares(claim: Claim, rule: SumOfShares, tables: Tables) -> Finding |
     total = sum(map(shown.value, metrics))
     if abs(total - float(claim.claimed)) <= 0.05 + EPSILON:
         return None
-    return Finding(
-        severity=Severity.ERROR,
-        cells=shown.refs(metrics),
-        key=claim.id,
-        arithmetic=" + ".join(shown.cells[metric].printed for metric in metrics)
-        + f" = {total:.1f}, claimed {claim.claimed}",
-        message=f"{claim.id}: {claim.text}; the shares give another number.",
+    return claim_finding(
+        claim,
+        shown.refs(metrics),
+        " + ".join(shown.cells[metric].printed for metric in metrics) + f" = {total:.1f}, claimed {claim.claimed}",
+        "the shares give another number.",
     )
 
 
 def _prompted_gain(claim: Claim, tables: Tables) -> Finding | None:
-    place, base = claim.minuend, claim.subtrahend
-    row = tables[f"{claim.paper}-{place.table}"].row(place.row)
-    other = tables[f"{claim.paper}-{base.table}"].row(base.row)
+    row, other = (_row(claim, place, tables) for place in (claim.minuend, claim.subtrahend))
     prompted = f"oracle/{claim.metric}"
     gain = row.value(prompted) - other.value(claim.metric)
     if abs(gain - float(claim.claimed)) <= 0.05 + EPSILON:
         return None
-    return Finding(
-        severity=Severity.ERROR,
-        cells=(row.ref(prompted), other.ref(claim.metric)),
-        key=claim.id,
-        arithmetic=f"{row.cells[prompted].printed} - {other.cells[claim.metric].printed} = {signed(gain, 1)}, claimed"
+    return claim_finding(
+        claim,
+        (row.ref(prompted), other.ref(claim.metric)),
+        f"{row.cells[prompted].printed} - {other.cells[claim.metric].printed} = {signed(gain, 1)}, claimed"
         f" {claim.claimed}",
-        message=f"{claim.id}: {claim.text}; claimed is {claim.claimed}, the cells give another number.",
+        f"claimed is {claim.claimed}, the cells give another number.",
     )
 
 
 def _about_equal(claim: Claim, rule: AboutEqual, tables: Tables) -> Finding | None:
-    place, base = claim.minuend, claim.subtrahend
-    row = tables[f"{claim.paper}-{place.table}"].row(place.row)
-    other = tables[f"{claim.paper}-{base.table}"].row(base.row)
+    row, other = (_row(claim, place, tables) for place in (claim.minuend, claim.subtrahend))
     change = row.value(claim.metric) / other.value(claim.metric) - 1
     if abs(change) <= rule.within:
         return None
-    return Finding(
+    return claim_finding(
+        claim,
+        (row.ref(claim.metric), other.ref(claim.metric)),
+        f"{row.cells[claim.metric].printed} / {other.cells[claim.metric].printed} is {signed(100 * change, 1)} %",
+        f"they differ by more than {100 * rule.within:.0f} %.",
         severity=Severity.WARNING,
-        cells=(row.ref(claim.metric), other.ref(claim.metric)),
-        key=claim.id,
-        arithmetic=f"{row.cells[claim.metric].printed} / {other.cells[claim.metric].printed} is"
-        f" {signed(100 * change, 1)} %",
-        message=f"{claim.id}: {claim.text}; they differ by more than {100 * rule.within:.0f} %.",
     )
 
 
 def frame_rate(claim: Claim, tables: Tables) -> Finding | None:
     """A speed that is called real-time reaches the images per second of video; a note where it does not."""
-    row = tables[f"{claim.paper}-{claim.minuend.table}"].row(claim.minuend.row)
+    row = _row(claim, claim.minuend, tables)
     if row.value(claim.metric) >= VIDEO[0]:
         return None
-    return Finding(
+    return claim_finding(
+        claim,
+        (row.ref(claim.metric),),
+        f"{row.cells[claim.metric].printed} < {VIDEO[0]:g} and {VIDEO[1]:g}",
+        "no threshold is given, and the speed is below that of video.",
         severity=Severity.NOTE,
-        cells=(row.ref(claim.metric),),
-        key=claim.id,
-        arithmetic=f"{row.cells[claim.metric].printed} < {VIDEO[0]:g} and {VIDEO[1]:g}",
-        message=f"{claim.id}: {claim.text}; no threshold is given, and the speed is below that of video.",
     )
+
+
+def _row(claim: Claim, place: Place, tables: Tables) -> Row:
+    return tables[f"{claim.paper}-{place.table}"].row(place.row)

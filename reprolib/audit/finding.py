@@ -53,10 +53,6 @@ class Ref:
         """The line that holds the number, from the root of the repository."""
         return f"{shown(paper_folder(self.paper) / 'reported' / f'table_{self.table}.csv')}#L{self.line}"
 
-    def page(self, profile: str) -> str:
-        """The rendered table of a profile, from the root of the repository."""
-        return f"results/{profile}/tables/{self.table_id}.md"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
