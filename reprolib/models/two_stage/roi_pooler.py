@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from reprolib.models.dialects import find_dialect
+from reprolib.models.on_device import rows_where
 from reprolib.models.two_stage.roi_align_cpu import roi_align_cpu
 
 
@@ -43,14 +44,10 @@ class RoIPooler(nn.Module):
         """rois [R,5], levels [R] indices into the strides."""
         if len(self.strides) == 1 or not len(rois):
             return self._align(features[0], rois, self.strides[0])
-        levels, order = levels.sort(stable=True)
-        counts = (levels == torch.arange(len(self.strides), device=levels.device)[:, None]).sum(1).tolist()
-        if max(counts) == len(rois):
-            level = counts.index(len(rois))
-            return self._align(features[level], rois, self.strides[level])
-        levels = zip(features, rois[order].split(counts), self.strides, strict=False)
-        # Every row is there once, so sorting the rows back is all that is left.
-        return torch.cat([self._align(*level) for level in levels if len(level[1])])[order.argsort()]
+        rows = rows_where([levels == level for level in range(len(self.strides))])
+        levels = zip(features, self.strides, rows, strict=False)
+        pooled = [self._align(feature, rois[chosen], stride) for feature, stride, chosen in levels if len(chosen)]
+        return torch.cat(pooled)[torch.cat(rows).argsort()]
 
     def _align(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
         align = roi_align_cpu if feature.device.type == "cpu" else roi_align
