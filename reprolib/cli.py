@@ -213,14 +213,14 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from reprolib.pipeline.run_dependencies import data_fingerprint, evaluate_plan
     from reprolib.pipeline.runs.evaluation import evaluate_run
-    from reprolib.pipeline.runs.launch import speaks
+    from reprolib.pipeline.runs.launch import prints_results
 
     profile, runs = _runs(options)
     for run in runs:
         data = data_fingerprint(profile, run.dataset)
         plan = evaluate_plan(run, data_fingerprint=data)
         record = evaluate_run(run, fingerprint=plan["fingerprint"], data_fingerprint=data, device=options.device)
-        if speaks():
+        if prints_results():
             print(*([run.id] if len(runs) > 1 else []), _metrics(record), sep="\n")
 
 

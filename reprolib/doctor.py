@@ -41,10 +41,10 @@ def examine(profile: Profile, *, root: Path = Path()) -> dict[str, object]:
             versions[name] = None
             problems.append(f"{name} is not installed; run `make .venv/installed`")
             continue
-        wanted = pins.get(name, set())
-        if wanted and versions[name].split("+")[0] not in wanted:
+        pinned = pins.get(name, set())
+        if pinned and versions[name].split("+")[0] not in pinned:
             problems.append(
-                f"{name} is {versions[name]}, requirements.lock says {' or '.join(sorted(wanted))};"
+                f"{name} is {versions[name]}, requirements.lock says {' or '.join(sorted(pinned))};"
                 " numbers may differ; run `rm -rf .venv && make .venv/installed`"
             )
     devices = _devices(problems)
@@ -65,13 +65,13 @@ def examine(profile: Profile, *, root: Path = Path()) -> dict[str, object]:
     }
 
 
-def text(found: dict[str, object]) -> str:
+def text(findings: dict[str, object]) -> str:
     """`examine`'s findings to read."""
-    lines = [f"profile {found['profile']}, {found['cores']} cores, {found['free_disk_gib']} GiB of disk free"]
-    lines += [f"  {name:12} {version or 'missing'}" for name, version in found["versions"].items()]
-    lines += ["devices", *(f"  {device}" for device in found["devices"])]
-    lines += ["data", *(f"  {name:12} {state}" for name, state in found["data"].items())]
-    problems = found["problems"]
+    lines = [f"profile {findings['profile']}, {findings['cores']} cores, {findings['free_disk_gib']} GiB of disk free"]
+    lines += [f"  {name:12} {version or 'missing'}" for name, version in findings["versions"].items()]
+    lines += ["devices", *(f"  {device}" for device in findings["devices"])]
+    lines += ["data", *(f"  {name:12} {state}" for name, state in findings["data"].items())]
+    problems = findings["problems"]
     lines += ["", f"{len(problems)} to mend:" if problems else "Nothing to mend."]
     return "\n".join([*lines, *(f"  - {problem}" for problem in problems)])
 
@@ -110,16 +110,16 @@ def _data(profile: Profile, name: str, problems: list[str], *, root: Path) -> st
     if options is None:
         problems.append(f"params.yaml: profiles.{profile.name}.data lists {name!r}, `datasets` lacks it")
         return "unknown"
-    found = listing.state(name, options, root=root / "data")
-    if found not in (listing.PREPARED, listing.ON_DEMAND):
+    state = listing.state(name, options, root=root / "data")
+    if state not in (listing.PREPARED, listing.ON_DEMAND):
         command = f"`reprolib data {name} --profile {profile.name}`"
         if options.get("kind") == "coco_folder":
-            mend = f"{found}; place it there or change profiles.{profile.name}.datasets.{name} in params.yaml"
+            mend = f"{state}; place it there or change profiles.{profile.name}.datasets.{name} in params.yaml"
         elif CARDS[name].fetchable:
-            mend = f"{name} is {found}; {command} fetches it ({CARDS[name].size})"
+            mend = f"{name} is {state}; {command} fetches it ({CARDS[name].size})"
         else:
-            mend = f"{name} is {found}; {command}: {CARDS[name].how_to}"
+            mend = f"{name} is {state}; {command}: {CARDS[name].how_to}"
         problems.append(mend)
-        return found
+        return state
     report = root / profile.results / "data" / f"{name}.json"
     return "prepared" if report.is_file() else "not described yet: the pipeline's data stage does it"

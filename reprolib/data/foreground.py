@@ -19,8 +19,8 @@ def count_by_band(ratios: Iterable[float]) -> dict[str, int]:
 def shares(counts: Iterable[Mapping[str, int]]) -> dict[str, float]:
     """Percent of all images per band from the counts of several splits. Raises ValueError without any image."""
     together = {band: 0 for band in BANDS}
-    for one in counts:
-        for band, count in one.items():
+    for of_split in counts:
+        for band, count in of_split.items():
             together[band] += count
     images = sum(together.values())
     if not images:

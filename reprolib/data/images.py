@@ -61,8 +61,8 @@ def read_labels(path: Path, *, height: int, width: int) -> torch.Tensor:
         raise DataError(f"{path}: unreadable class map ({error}); fetch the file again") from None
 
 
-def size_message(found: tuple[int, int], *, width: int, height: int) -> str:
-    return f"the file is {found[0]} x {found[1]}, the annotations say {width} x {height} (width x height)"
+def size_message(actual: tuple[int, int], *, width: int, height: int) -> str:
+    return f"the file is {actual[0]} x {actual[1]}, the annotations say {width} x {height} (width x height)"
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:

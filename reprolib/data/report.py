@@ -44,10 +44,10 @@ def data_report(prepared: Prepared) -> dict:
     """
     splits, counts = {}, {}
     for name, split in prepared.splits.items():
-        found = lint(split.annotations, split.images)
+        linted = lint(split.annotations, split.images)
         entry = {
-            "lint": {"errors": list(found.errors), "warnings": list(found.warnings), "counts": found.counts},
-            "lint_text": found.text(),
+            "lint": {"errors": list(linted.errors), "warnings": list(linted.warnings), "counts": linted.counts},
+            "lint_text": linted.text(),
             "fingerprint": None,
             "images": None,
             "instances": None,
@@ -59,7 +59,7 @@ def data_report(prepared: Prepared) -> dict:
             "foreground": None,
             **dict.fromkeys(BY_RATIO),
         }
-        if not found.errors:
+        if not linted.errors:
             document = read_document(split.annotations)
             entry |= _describe(document)
             entry["fingerprint"] = fingerprint(split.annotations, split.images)

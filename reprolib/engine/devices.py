@@ -19,8 +19,8 @@ def pick_device() -> str:
 
     Raises ValueError when the override names no device, RuntimeError when it names one that does not work.
     """
-    wanted = os.environ.get(OVERRIDE, "").strip()
-    if not wanted:
+    override = os.environ.get(OVERRIDE, "").strip()
+    if not override:
         if not torch.cuda.is_available():
             return "cpu"
         trouble = _trouble("cuda")
@@ -28,15 +28,15 @@ def pick_device() -> str:
             print(f"note: CUDA was found but does not work ({trouble}); using the CPU", flush=True)
         return "cpu" if trouble else "cuda"
     try:
-        kind = torch.device(wanted).type
+        kind = torch.device(override).type
     except RuntimeError:
         kind = ""
     if kind not in ("cpu", "cuda"):
-        raise ValueError(f"{OVERRIDE}={wanted!r} names no device; use cpu, cuda or cuda:<index>, or unset it")
-    trouble = _trouble(wanted)
+        raise ValueError(f"{OVERRIDE}={override!r} names no device; use cpu, cuda or cuda:<index>, or unset it")
+    trouble = _trouble(override)
     if trouble:
-        raise RuntimeError(f"{OVERRIDE}={wanted} does not work ({trouble}); unset it or see `reprolib doctor`")
-    return wanted
+        raise RuntimeError(f"{OVERRIDE}={override} does not work ({trouble}); unset it or see `reprolib doctor`")
+    return override
 
 
 def hardware_name(device: str) -> str:

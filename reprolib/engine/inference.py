@@ -54,7 +54,7 @@ def predict(
     images_only = DataLoader(
         _Images(dataset), batch_sampler=mine, collate_fn=list, num_workers=workers, pin_memory=workers > 0
     )
-    found: list[list[dict[str, object]]] = []  # by batch
+    results: list[list[dict[str, object]]] = []  # by batch
     timed, first, done = (0, 0.0), (0, 0.0), 0
     began = printed = time.perf_counter()
     was_training = model.training
@@ -73,9 +73,9 @@ def predict(
                     first = len(batch), took
                 if len(outputs) != len(batch):
                     raise ValueError(f"the model gave {len(outputs)} results for {len(batch)} images")
-                found.append([])
+                results.append([])
                 for (index, image), output in zip(batch, outputs, strict=True):
-                    found[-1] += coco_results(
+                    results[-1] += coco_results(
                         output,
                         image_id=dataset.image_ids[index],
                         category_ids=dataset.category_ids,
@@ -86,7 +86,7 @@ def predict(
                 if now - printed >= SECONDS_BETWEEN_LINES or number + 1 == len(mine):
                     rate = done / (now - began)
                     left = math.ceil((total - done) / rate)
-                    detections = sum(map(len, found)) * count
+                    detections = sum(map(len, results)) * count
                     about = "about " if count > 1 else ""
                     print(
                         f"image {about}{done}/{total}  {rate:.1f} img/s  {about}{detections} detections  ETA {left} s",
@@ -103,7 +103,7 @@ def predict(
             includes.replace("excluded", "included: there is no other"),
         )
     images_timed, seconds = (sum(values) for values in zip(*(timed for timed, _ in clocks), strict=True))
-    return _in_order(processes.gather_in_first(found)), {
+    return _in_order(processes.gather_in_first(results)), {
         "images_per_second": images_timed / seconds if seconds else 0.0,
         "seconds": seconds,
         "images": images_timed,

@@ -23,8 +23,8 @@ def total_iterations(schedule: Schedule, *, images: int) -> int:
     if schedule.iterations < 0 or schedule.epochs < 0:
         raise ValueError("schedule: iterations and epochs must not be negative; mend it in params.yaml")
     if bool(schedule.iterations) == bool(schedule.epochs):
-        given = "both" if schedule.iterations else "neither"
-        raise ValueError(f"schedule: {given} of iterations and epochs given; set exactly one of them in params.yaml")
+        which = "both" if schedule.iterations else "neither"
+        raise ValueError(f"schedule: {which} of iterations and epochs given; set exactly one of them in params.yaml")
     if schedule.iterations:
         return schedule.iterations
     return max(1, round(schedule.epochs * images / schedule.batch_size))

@@ -146,18 +146,18 @@ def _accumulate(
     false_before = before[np.searchsorted(false, rows)]
     every = None
     for threshold in range(THRESHOLDS):
-        (found,) = np.nonzero(true[threshold, rows])
-        if not len(found):
+        (true_rows,) = np.nonzero(true[threshold, rows])
+        if not len(true_rows):
             continue
         (listed,) = np.nonzero(counted[threshold, rows])
         if len(listed) == len(rows):
             if every is None:
                 every = np.cumsum(weights, axis=0, dtype=np.int32) + false_before
-            detections = every[found]
+            detections = every[true_rows]
         else:
             sums = np.cumsum(weights[listed], axis=0, dtype=np.int32)
-            detections = sums[np.searchsorted(listed, found)] + false_before[found]
-        hits = np.cumsum(weights[found], axis=0, dtype=np.int32)
+            detections = sums[np.searchsorted(listed, true_rows)] + false_before[true_rows]
+        hits = np.cumsum(weights[true_rows], axis=0, dtype=np.int32)
         best = hits / np.maximum(detections, 1)
         best = np.maximum.accumulate(best[::-1], axis=0)[::-1]
         reached = _recalls_reached(hits, objects)

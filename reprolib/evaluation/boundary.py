@@ -87,9 +87,9 @@ class _BoundaryEvaluation(COCOeval):
         near = (ious >= self.params.iouThrs[0]) & [not entry["iscrowd"] for entry in objects]
         rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
         if len(rows):
-            found = sorted(self._dts[imgId, catId], key=lambda entry: -entry["score"])
+            detections = sorted(self._dts[imgId, catId], key=lambda entry: -entry["score"])
             regions = hotcoco.mask.iou(
-                [boundary_region(found[index]["segmentation"]) for index in rows],
+                [boundary_region(detections[index]["segmentation"]) for index in rows],
                 [boundary_region(objects[index]["segmentation"]) for index in columns],
                 [False] * len(columns),
             )

@@ -4,7 +4,7 @@ The rules are those of evaluation/evalInstanceLevelSemanticLabeling.py in https:
 (section 4.1 of Cordts et al., CVPR 2016). What differs from COCO's:
 - A detection matches an object of its class where their IoU is above the threshold, not equal to it. Of several that
   match one object the best scored is right, the others are wrong; how the classes' objects overlap does not matter.
-- Objects under 100 px are not asked for. Groups (crowds here) never are.
+- Objects under 100 px are not evaluated, and neither are groups (crowds here).
 - A detection that matches nothing, small objects and groups included, is left out where the share of its pixels on
   void labels, groups and small objects of its class is above the threshold; it is wrong otherwise. (A group under
   100 px counts twice in that share, as there.)
@@ -32,7 +32,7 @@ from reprolib.evaluation.coco_inputs import EvaluationError, clean_detections, c
 
 OFFICIAL = "rules of cityscapesScripts 2.3.0"
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # the official script's own, rounding errors and all
-SMALLEST = 100  # px of an object that is asked for
+SMALLEST = 100  # px of an object that is evaluated
 
 
 def evaluate_cityscapes(
@@ -54,20 +54,20 @@ def evaluate_cityscapes(
         EvaluationError: what cannot be evaluated, by file and id.
     """
     truth = clean_ground_truth(ground_truth, "segm", "mask")
-    objects, found = defaultdict(list), defaultdict(list)
+    objects, detected = defaultdict(list), defaultdict(list)
     for annotation in truth["annotations"]:
         objects[annotation["image_id"], annotation["category_id"]].append(annotation)
     for detection in clean_detections(truth, detections, "segm"):
         if detection["area"] > 0:
-            found[detection["image_id"], detection["category_id"]].append(detection)
+            detected[detection["image_id"], detection["category_id"]].append(detection)
     categories = sorted(truth["categories"], key=lambda category: category["id"])
     table = np.array(
         [
             _average_precision(
                 [
-                    _compare(objects[key], found[key], void.get(key[0]))
+                    _compare(objects[key], detected[key], void.get(key[0]))
                     for key in ((image["id"], category["id"]) for image in truth["images"])
-                    if key in objects or key in found
+                    if key in objects or key in detected
                 ]
             )
             for category in categories
@@ -115,10 +115,10 @@ def read_void(images: Path, ground_truth: Path | str | Mapping[str, object]) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class _Comparison:
-    """One class in one image: N detections, G objects that are asked for.
+    """A class in an image: N detections, G objects that are evaluated.
 
     iou: Float64 [N, G]. known: Float64 [N], the best IoU with any object or group. ignorable: Float64 [N], share of
-    pixels that nobody judges. scores: Float64 [N].
+    pixels that are not judged. scores: Float64 [N].
     """
 
     iou: np.ndarray
@@ -127,48 +127,52 @@ class _Comparison:
     scores: np.ndarray
 
 
-def _compare(objects: Sequence[Mapping], found: Sequence[Mapping], void: Mapping[str, object] | None) -> _Comparison:
-    sizes = np.array([one["area"] for one in objects])  # of masks, in px
-    small, group = sizes < SMALLEST, np.array([one["iscrowd"] for one in objects], dtype=bool)
-    asked = ~small & ~group
-    area = np.array([one["area"] for one in found])
-    common = _intersections([one["segmentation"] for one in found], [one["segmentation"] for one in objects], area)
+def _compare(
+    objects: Sequence[Mapping], detections: Sequence[Mapping], void: Mapping[str, object] | None
+) -> _Comparison:
+    sizes = np.array([entry["area"] for entry in objects])  # of masks, in px
+    small, group = sizes < SMALLEST, np.array([entry["iscrowd"] for entry in objects], dtype=bool)
+    evaluated = ~small & ~group
+    area = np.array([entry["area"] for entry in detections])
+    common = _intersections(
+        [entry["segmentation"] for entry in detections], [entry["segmentation"] for entry in objects], area
+    )
     iou = common / (area[:, None] + sizes - common)
     unjudged = (common * group).sum(axis=1) + (common * small).sum(axis=1)
-    if void is not None and len(found):
-        unjudged = unjudged + _intersections([one["segmentation"] for one in found], [void], area)[:, 0]
+    if void is not None and len(detections):
+        unjudged = unjudged + _intersections([entry["segmentation"] for entry in detections], [void], area)[:, 0]
     return _Comparison(
-        iou=iou[:, asked],
+        iou=iou[:, evaluated],
         known=iou.max(axis=1, initial=0.0),
         ignorable=unjudged / area,
-        scores=np.array([one["score"] for one in found]),
+        scores=np.array([entry["score"] for entry in detections]),
     )
 
 
-def _intersections(found: list[Mapping], others: list[Mapping], area: np.ndarray) -> np.ndarray:
+def _intersections(detections: list[Mapping], others: list[Mapping], area: np.ndarray) -> np.ndarray:
     """Pixels in common, Float64 [N, G]: with a crowd, IoU is the intersection over the detection's area."""
-    if not found or not others:
-        return np.zeros((len(found), len(others)))
-    return np.rint(hotcoco.mask.iou(found, others, [True] * len(others)) * area[:, None])
+    if not detections or not others:
+        return np.zeros((len(detections), len(others)))
+    return np.rint(hotcoco.mask.iou(detections, others, [True] * len(others)) * area[:, None])
 
 
 def _average_precision(images: Sequence[_Comparison]) -> np.ndarray:
     """AP of one class at each threshold, NaN without objects."""
-    asked = sum(one.iou.shape[1] for one in images)
-    if not asked:
+    count = sum(image.iou.shape[1] for image in images)
+    if not count:
         return np.full(len(THRESHOLDS), np.nan)
-    return np.array([_at_threshold(images, threshold, asked=asked) for threshold in THRESHOLDS])
+    return np.array([_at_threshold(images, threshold, objects=count) for threshold in THRESHOLDS])
 
 
-def _at_threshold(images: Sequence[_Comparison], threshold: float, *, asked: int) -> float:
+def _at_threshold(images: Sequence[_Comparison], threshold: float, *, objects: int) -> float:
     right, wrong = [], []  # scores
-    for one in images:
-        matches = one.iou > threshold  # at most one object per detection, since objects do not overlap
+    for image in images:
+        matches = image.iou > threshold  # at most one object per detection, since objects do not overlap
         for column in matches.T:
-            scores = np.sort(one.scores[column])
+            scores = np.sort(image.scores[column])
             right.append(scores[-1:])
             wrong.append(scores[:-1])
-        wrong.append(one.scores[(one.known <= threshold) & (one.ignorable <= threshold)])
+        wrong.append(image.scores[(image.known <= threshold) & (image.ignorable <= threshold)])
     right, wrong = np.concatenate([[], *right]), np.concatenate([[], *wrong])
     scores = np.concatenate([right, wrong])
     if not len(scores):
@@ -178,6 +182,6 @@ def _at_threshold(images: Sequence[_Comparison], threshold: float, *, asked: int
     _, first = np.unique(scores[order], return_index=True)  # keep the detections from here on, of one score or higher
     kept_right = np.cumsum(is_right[::-1])[::-1][first]
     precision = np.append(kept_right / (len(scores) - first), 1.0)
-    recall = np.append(kept_right / asked, 0.0)
+    recall = np.append(kept_right / objects, 0.0)
     steps = np.convolve(np.concatenate([recall[:1], recall, [0.0]]), [-0.5, 0.0, 0.5], "valid")
     return float(precision @ steps)

@@ -45,10 +45,10 @@ def clean_ground_truth(source: Path | str | Mapping[str, object], iou_type: str,
             if clean[key] not in known:
                 raise EvaluationError(f"{name}: {key} {clean[key]} does not exist in this file")
         clean["iscrowd"] = int(annotation.get("iscrowd") or 0)
-        segmentation, box, given = (annotation.get(key) for key in ("segmentation", "bbox", "area"))
+        segmentation, box, json_area = (annotation.get(key) for key in ("segmentation", "bbox", "area"))
         rle = None
         # decoding polygons is the slow part: only where something is read from the mask
-        if segmentation and (iou_type == "segm" or not box or given is None or area == "mask"):
+        if segmentation and (iou_type == "segm" or not box or json_area is None or area == "mask"):
             rle = _encoded(segmentation, images[clean["image_id"]], name)
         if rle is None and (iou_type == "segm" or area == "mask"):
             mend = 'evaluate "bbox" with area="json", or add the mask'
@@ -56,10 +56,10 @@ def clean_ground_truth(source: Path | str | Mapping[str, object], iou_type: str,
         if rle is None and not box:
             raise EvaluationError(f"{name} has neither bbox nor segmentation")
         clean["bbox"] = _box(box, name) if box else pycocotools_mask.toBbox(rle).tolist()
-        if area == "mask" or (given is None and rle is not None):
+        if area == "mask" or (json_area is None and rle is not None):
             clean["area"] = float(pycocotools_mask.area(rle))
         else:
-            clean["area"] = float(clean["bbox"][2] * clean["bbox"][3] if given is None else given)
+            clean["area"] = float(clean["bbox"][2] * clean["bbox"][3] if json_area is None else json_area)
         if iou_type == "segm":
             clean["segmentation"] = rle
         annotations.append(clean)
@@ -110,11 +110,11 @@ def clean_detections(truth: dict, detections: Sequence[Mapping[str, object]], io
                 " split, or with contiguous labels in place of category ids?"
             )
     if iou_type == "segm":
-        masks = [one["segmentation"] for one in cleaned]  # all at once, ten times faster
-        for one, box, area in zip(
+        masks = [clean["segmentation"] for clean in cleaned]  # in a single call: ten times faster
+        for clean, box, area in zip(
             cleaned, hotcoco.mask.to_bbox(masks).tolist(), hotcoco.mask.area(masks).tolist(), strict=True
         ):
-            one |= {"bbox": box, "area": float(area)}
+            clean |= {"bbox": box, "area": float(area)}
     return cleaned
 
 

@@ -59,19 +59,19 @@ def export(
         raise EvaluationError(f"format must be one of {', '.join(SUFFIXES)}, not {format!r}")
     truth = clean_ground_truth(ground_truth, "segm", "json")
     least = (MIN_SCORE if format == "bbbc038" else 0.0) if min_score is None else min_score
-    found = [one for one in clean_detections(truth, detections, "segm") if one["score"] >= least]
+    kept = [detection for detection in clean_detections(truth, detections, "segm") if detection["score"] >= least]
     plain = re.sub(r"[^\w.-]+", "-", name)
     inner = f"detections_{split}_{plain}_results" if format == "coco" else plain
     path = Path(out)
     if path.is_dir() or str(out).endswith("/"):
         path = path / f"{inner}{SUFFIXES[format]}"
     if format == "cityscapes":
-        _write_zip(path, submission_files(truth, found))
+        _write_zip(path, submission_files(truth, kept))
     elif format == "bbbc038":
-        rows = ["ImageId,EncodedPixels", *(f"{key},{runs}" for key, runs in kaggle_rows(truth, found))]
+        rows = ["ImageId,EncodedPixels", *(f"{key},{runs}" for key, runs in kaggle_rows(truth, kept))]
         write_atomic(path, "\n".join(rows) + "\n")
     else:
-        content = json.dumps(coco_results(best_of_image(found) if format == "lvis" else found))
+        content = json.dumps(coco_results(best_of_image(kept) if format == "lvis" else kept))
         if format == "lvis":
             write_atomic(path, content)
         else:
@@ -79,16 +79,19 @@ def export(
     return path
 
 
-def coco_results(found: Iterable[Mapping]) -> list[dict[str, object]]:
+def coco_results(detections: Iterable[Mapping]) -> list[dict[str, object]]:
     """Clean detections as COCO results of masks."""
     return [
         {
-            "image_id": one["image_id"],
-            "category_id": one["category_id"],
-            "segmentation": {"size": list(one["segmentation"]["size"]), "counts": _text(one["segmentation"]["counts"])},
-            "score": one["score"],
+            "image_id": detection["image_id"],
+            "category_id": detection["category_id"],
+            "segmentation": {
+                "size": list(detection["segmentation"]["size"]),
+                "counts": _text(detection["segmentation"]["counts"]),
+            },
+            "score": detection["score"],
         }
-        for one in found
+        for detection in detections
     ]
 
 

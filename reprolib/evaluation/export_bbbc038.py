@@ -18,19 +18,19 @@ import numpy as np
 MIN_SCORE = 0.5
 
 
-def kaggle_rows(truth: Mapping[str, object], found: Sequence[Mapping]) -> Iterator[tuple[str, str]]:
+def kaggle_rows(truth: Mapping[str, object], detections: Sequence[Mapping]) -> Iterator[tuple[str, str]]:
     """ImageId and EncodedPixels, image by image, masks by falling score.
 
-    truth, found: from `clean_ground_truth` and `clean_detections`.
+    truth, detections: from `clean_ground_truth` and `clean_detections`.
     """
     by_image = defaultdict(list)
-    for detection in found:
+    for detection in detections:
         by_image[detection["image_id"]].append(detection)
     for image in truth["images"]:
         key = PurePosixPath(str(image["file_name"])).stem
         free = np.ones(image["height"] * image["width"], dtype=bool)  # down the columns
         rows = 0
-        for detection in sorted(by_image[image["id"]], key=lambda one: -one["score"]):
+        for detection in sorted(by_image[image["id"]], key=lambda entry: -entry["score"]):
             mask = hotcoco.mask.decode(detection["segmentation"]).ravel(order="F").astype(bool) & free
             if mask.any():
                 free &= ~mask

@@ -24,12 +24,12 @@ from reprolib.evaluation.coco_inputs import EvaluationError
 FRAME = re.compile(r"[^_\s]+_\d{6}_\d{6}(?=_)")
 
 
-def submission_files(truth: Mapping[str, object], found: Sequence[Mapping]) -> Iterator[tuple[str, bytes]]:
+def submission_files(truth: Mapping[str, object], detections: Sequence[Mapping]) -> Iterator[tuple[str, bytes]]:
     """Name and content of each file, image by image.
 
-    truth, found: from `clean_ground_truth` and `clean_detections`; categories are known by their names. Empty masks, in
-    which the official script sees no detection, have no file. Raises EvaluationError for another category and for an
-    image that is not named as Cityscapes names them.
+    truth, detections: from `clean_ground_truth` and `clean_detections`; categories are known by their names. Empty
+    masks, in which the official script sees no detection, have no file. Raises EvaluationError for another category and
+    for an image that is not named as Cityscapes names them.
     """
     labels = {}
     for category in truth["categories"]:
@@ -39,7 +39,7 @@ def submission_files(truth: Mapping[str, object], found: Sequence[Mapping]) -> I
             )
         labels[category["id"]] = LABEL_IDS[category["name"]]
     by_image = defaultdict(list)
-    for detection in found:
+    for detection in detections:
         if detection["area"] > 0:
             by_image[detection["image_id"]].append(detection)
     for image in truth["images"]:

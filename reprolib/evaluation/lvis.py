@@ -64,9 +64,9 @@ def accumulate_lvis(
     truth = clean_ground_truth(ground_truth, iou_type, area)
     check_federated(truth, where="ground truth" if isinstance(ground_truth, Mapping) else str(ground_truth))
     categories = sorted(truth["categories"], key=lambda category: category["id"])
-    truth["annotations"] = [one | {"iscrowd": 0} for one in truth["annotations"] if one["area"] > 0]
+    truth["annotations"] = [entry | {"iscrowd": 0} for entry in truth["annotations"] if entry["area"] > 0]
     best = best_of_image(clean_detections(truth, detections, iou_type))
-    results = truth | {"annotations": [one for one in best if one["area"] > 0]}
+    results = truth | {"annotations": [entry for entry in best if entry["area"] > 0]}
     evaluation = hotcoco.LVISEval(hotcoco.COCO(truth), hotcoco.COCO(results), iou_type)
     evaluation.evaluate()
     evaluation.accumulate()
@@ -101,6 +101,8 @@ def best_of_image(detections: Sequence[Mapping], *, limit: int = MAX_DETECTIONS)
         by_image[detection["image_id"]].append(detection)
     return [
         detection
-        for found in by_image.values()
-        for detection in (found if len(found) <= limit else sorted(found, key=lambda one: -one["score"])[:limit])
+        for of_image in by_image.values()
+        for detection in (
+            of_image if len(of_image) <= limit else sorted(of_image, key=lambda entry: -entry["score"])[:limit]
+        )
     ]

@@ -50,7 +50,7 @@ class Matches:
 
     @property
     def fingerprint(self) -> str:
-        """Of the images and what is annotated on them: equal where a resample of one run is one of the other."""
+        """Of the images and their annotations: runs with equal ones can be resampled together."""
         text = hashlib.sha256("\n".join(self.class_names.tolist()).encode())
         for values in (self.image_ids, self.objects):
             text.update(np.ascontiguousarray(values).tobytes())
@@ -70,28 +70,28 @@ def read_matches(
         image_ids: of all images, also of those without objects. categories: COCO's, by ascending id. areas: A ranges.
     """
     ids = np.unique(np.asarray(list(image_ids), dtype=np.int64))
-    position = {int(one): index for index, one in enumerate(ids)}
+    position = {int(image_id): index for index, image_id in enumerate(ids)}
     class_of = {category["id"]: index for index, category in enumerate(categories)}
     area_of = {(float(low), float(high)): index for index, (low, high) in enumerate(areas)}
     objects = np.zeros((len(categories), len(areas), len(ids)), dtype=np.uint16)
-    found: dict[tuple[int, int], list] = {}
-    for one in evaluated:
-        if one is None:
+    collected: dict[tuple[int, int], list] = {}
+    for entry in evaluated:
+        if entry is None:
             continue
-        place = (class_of[one["category_id"]], position[int(one["image_id"])])
-        area = area_of[tuple(map(float, one["aRng"]))]
-        objects[place[0], area, place[1]] = len(one["gtIgnore"]) - np.count_nonzero(one["gtIgnore"])
-        if len(one["dtScores"]):
-            _, bits = found.setdefault(place, (one["dtScores"], [None] * len(areas)))
-            bits[area] = (_bits(one["dtMatches"]), _bits(one["dtIgnore"]))
-    order = sorted(found)
-    counts = [len(found[place][0]) for place in order]
+        place = (class_of[entry["category_id"]], position[int(entry["image_id"])])
+        area = area_of[tuple(map(float, entry["aRng"]))]
+        objects[place[0], area, place[1]] = len(entry["gtIgnore"]) - np.count_nonzero(entry["gtIgnore"])
+        if len(entry["dtScores"]):
+            _, bits = collected.setdefault(place, (entry["dtScores"], [None] * len(areas)))
+            bits[area] = (_bits(entry["dtMatches"]), _bits(entry["dtIgnore"]))
+    order = sorted(collected)
+    counts = [len(collected[place][0]) for place in order]
     per_class = np.bincount(
         np.repeat([place[0] for place in order], counts).astype(np.int64), minlength=len(categories)
     )
 
-    def joined(which: int, area: int) -> np.ndarray:
-        return np.concatenate([np.zeros(0, np.uint16), *(found[place][1][area][which] for place in order)])
+    def concatenate_bits(which: int, area: int) -> np.ndarray:
+        return np.concatenate([np.zeros(0, np.uint16), *(collected[place][1][area][which] for place in order)])
 
     return Matches(
         class_names=np.array([str(category["name"]) for category in categories], dtype=np.str_),
@@ -99,9 +99,9 @@ def read_matches(
         objects=objects,
         offsets=np.concatenate([[0], per_class.cumsum()]).astype(np.int64),
         image=np.repeat([place[1] for place in order], counts).astype(np.int32),
-        score=np.concatenate([np.zeros(0), *(found[place][0] for place in order)]),
-        matched=np.stack([joined(0, area) for area in range(len(areas))]),
-        ignored=np.stack([joined(1, area) for area in range(len(areas))]),
+        score=np.concatenate([np.zeros(0), *(collected[place][0] for place in order)]),
+        matched=np.stack([concatenate_bits(0, area) for area in range(len(areas))]),
+        ignored=np.stack([concatenate_bits(1, area) for area in range(len(areas))]),
     )
 
 
@@ -113,9 +113,9 @@ def matches_path(results: str | Path, run: str) -> Path:
 def write_matches(path: str | Path, matches: Mapping[str, Matches]) -> None:
     """Write matches by IoU type, none of them too; equal matches give equal bytes."""
     arrays = {
-        f"{iou_type}_{field.name}": getattr(one, field.name)
-        for iou_type, one in matches.items()
-        for field in fields(one)
+        f"{iou_type}_{field.name}": getattr(of_type, field.name)
+        for iou_type, of_type in matches.items()
+        for field in fields(of_type)
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, iou_types=np.array(sorted(matches), dtype=np.str_), **arrays)

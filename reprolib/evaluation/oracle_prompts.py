@@ -34,19 +34,19 @@ def missed_boxes(
     Arguments and errors as in `reprolib.evaluation.coco.evaluate`.
     """
     truth = clean_ground_truth(ground_truth, "segm", "json")
-    found = defaultdict(list)
-    for one in clean_detections(truth, detections, "segm"):
-        found[one["image_id"], one["category_id"]].append(one["segmentation"])
+    detected = defaultdict(list)
+    for detection in clean_detections(truth, detections, "segm"):
+        detected[detection["image_id"], detection["category_id"]].append(detection["segmentation"])
     missed = defaultdict(list)
-    for one in truth["annotations"]:
-        mask = one["segmentation"]
-        if one["iscrowd"] or pycocotools_mask.area(mask) == 0:
+    for annotation in truth["annotations"]:
+        mask = annotation["segmentation"]
+        if annotation["iscrowd"] or pycocotools_mask.area(mask) == 0:
             continue
         # mask by mask: pycocotools overflows on lists of more than 255 masks under numpy 2
-        candidates = found[one["image_id"], one["category_id"]]
+        candidates = detected[annotation["image_id"], annotation["category_id"]]
         if not any(pycocotools_mask.iou([other], [mask], [0])[0, 0] >= MISSED_BELOW for other in candidates):
             x, y, width, height = pycocotools_mask.toBbox(mask).tolist()
-            missed[one["image_id"]].append([x, y, x + width, y + height])
+            missed[annotation["image_id"]].append([x, y, x + width, y + height])
     return dict(missed)
 
 
@@ -55,12 +55,12 @@ def join_results(
 ) -> list[Mapping[str, object]]:
     """Both kinds of COCO results, of each image the `limit` best by score."""
     by_image = defaultdict(list)
-    for one in (*detections, *prompted):
-        by_image[one["image_id"]].append(one)
+    for result in (*detections, *prompted):
+        by_image[result["image_id"]].append(result)
     return [
-        one
+        result
         for results in by_image.values()
-        for one in sorted(results, key=lambda result: -result["score"])[:limit]  # stable
+        for result in sorted(results, key=lambda result: -result["score"])[:limit]  # stable
     ]
 
 
@@ -78,10 +78,10 @@ def evaluate_oracle(
 
     limit: results that count per image. prompted: COCO results of the prompts that `missed_boxes` gives.
     """
-    joined = join_results(detections, prompted, limit=limit)
-    metrics = evaluate(ground_truth, joined, "segm", max_detections=max_detections, sizes=sizes)
+    all_results = join_results(detections, prompted, limit=limit)
+    metrics = evaluate(ground_truth, all_results, "segm", max_detections=max_detections, sizes=sizes)
     truth = clean_ground_truth(ground_truth, "segm", "json")
-    instances = sum(not one["iscrowd"] for one in truth["annotations"])
+    instances = sum(not annotation["iscrowd"] for annotation in truth["annotations"])
     share = 100 * len(prompted) / instances if instances else None
     return {f"oracle/{name}": value for name, value in metrics.items() if name.count("/") == 1} | {
         "oracle/prompted": share

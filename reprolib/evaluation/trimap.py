@@ -51,16 +51,16 @@ def evaluate_trimap(
         EvaluationError: what cannot be evaluated, by file and id.
     """
     truth = clean_ground_truth(ground_truth, "segm", "json")
-    found = defaultdict(list)
+    detected = defaultdict(list)
     for detection in sorted(clean_detections(truth, detections, "segm"), key=lambda entry: -entry["score"]):
-        found[detection["image_id"], detection["category_id"]].append(detection["segmentation"])
+        detected[detection["image_id"], detection["category_id"]].append(detection["segmentation"])
     objects = defaultdict(list)
     for annotation in truth["annotations"]:
         if not annotation["iscrowd"]:
             objects[annotation["image_id"], annotation["category_id"]].append(annotation["segmentation"])
     scores = []
     for key, rles in objects.items():
-        candidates = found[key][:max_detections]
+        candidates = detected[key][:max_detections]
         if not candidates:
             scores += [band_scores(rle, None) for rle in rles]
             continue
@@ -77,7 +77,7 @@ def evaluate_trimap(
 
 
 def band_scores(rle: Mapping[str, object], detection: Mapping[str, object] | None) -> np.ndarray | None:
-    """One object against one detection, None standing for none.
+    """An object compared with the detection that covers it best, None where there is none.
 
     Args:
         rle, detection: compressed RLEs of the same image.
@@ -86,16 +86,16 @@ def band_scores(rle: Mapping[str, object], detection: Mapping[str, object] | Non
         Float64 [2, widths] in 0..1: band IoU, share of right pixels. None where the object has no band.
     """
     where = cut_out(rle, max(WIDTHS))
-    wanted = decode(rle)[where]
-    if not wanted.any() or wanted.all():  # the margin shows a neighbour unless object or image ends
+    expected = decode(rle)[where]
+    if not expected.any() or expected.all():  # the margin shows a neighbour unless object or image ends
         return None
     scores = np.zeros((2, len(WIDTHS)))
     if detection is None:
         return scores
-    given = decode(detection)[where]
-    either, both, right = given | wanted, given & wanted, given == wanted
+    detected = decode(detection)[where]
+    either, both, right = detected | expected, detected & expected, detected == expected
     for position, width in enumerate(WIDTHS):
-        band = boundary_band(wanted, width)
+        band = boundary_band(expected, width)
         scores[0, position] = np.count_nonzero(both & band) / np.count_nonzero(either & band)
         scores[1, position] = np.count_nonzero(right & band) / np.count_nonzero(band)
     return scores

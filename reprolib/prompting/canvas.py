@@ -18,7 +18,7 @@ from reprolib.prompting.request import parse_boxes
 from reprolib.prompting.segment import PromptedImage
 
 SHOWN = (480, 720)  # the canvas's width in px on the screen
-FOUND = "found by the model"
+BY_MODEL = "found by the model"
 
 
 class BoxCanvas(anywidget.AnyWidget):
@@ -47,9 +47,9 @@ def prompt_view(prompted: PromptedImage) -> ipywidgets.VBox:
     typed = ipywidgets.Textarea(
         placeholder="x1,y1,x2,y2 in pixels, a line each", continuous_update=False, layout={"width": "24em"}
     )
-    names = [str(one["name"]) for one in prompted.promptable.categories]
+    names = [str(category["name"]) for category in prompted.promptable.categories]
     label = ipywidgets.Dropdown(
-        options=[(FOUND, 0), *((name, n) for n, name in enumerate(names, 1))], description="class"
+        options=[(BY_MODEL, 0), *((name, n) for n, name in enumerate(names, 1))], description="class"
     )
     undo, clear = ipywidgets.Button(description="undo"), ipywidgets.Button(description="clear")
     says = ipywidgets.HTML()
@@ -60,14 +60,16 @@ def prompt_view(prompted: PromptedImage) -> ipywidgets.VBox:
         typed.observe(take_typed, "value")
         boxes = torch.tensor(canvas.boxes, dtype=torch.float32).reshape(-1, 4)
         try:
-            found = prompted.segment(boxes, torch.full((len(boxes),), label.value) if label.value else None)
+            segments = prompted.segment(boxes, torch.full((len(boxes),), label.value) if label.value else None)
         except ValueError as error:
             says.value = _in_red(error)
             return
-        result.value = prompted.draw(found).png
-        rows = zip(found["labels"].tolist(), found["scores"].tolist(), strict=True)
-        found_names = (f"{number}: {names[one - 1]} {score:.2f}" for number, (one, score) in enumerate(rows))
-        says.value = escape(", ".join(found_names)) or "drag a box on the image"
+        result.value = prompted.draw(segments).png
+        rows = zip(segments["labels"].tolist(), segments["scores"].tolist(), strict=True)
+        results = (
+            f"{number}: {names[label_index - 1]} {score:.2f}" for number, (label_index, score) in enumerate(rows)
+        )
+        says.value = escape(", ".join(results)) or "drag a box on the image"
 
     def take_typed(change: object) -> None:
         lines = [line for line in typed.value.splitlines() if line.strip()]

@@ -10,7 +10,7 @@ from reprolib.engine.inference import coco_results
 
 
 def coco_document(
-    found: Mapping[str, Tensor],
+    segments: Mapping[str, Tensor],
     *,
     file_name: str,
     size: tuple[int, int],
@@ -19,16 +19,16 @@ def coco_document(
 ) -> dict[str, object]:
     """One image's masks as a COCO document: `images`, `categories`, `annotations` in the order of the prompts.
 
-    found: of `model.segment`. size: (height, width). An annotation has its mask as compressed RLE, the mask's pixels as
-    `area`, the score, and as `bbox` the prompt as given, [x,y,width,height] in px.
+    segments: of `model.segment`. size: (height, width). An annotation has its mask as compressed RLE, the mask's pixels
+    as `area`, the score, and as `bbox` the prompt, [x,y,width,height] in px.
     """
-    results = coco_results(found, image_id=1, category_ids=[one["id"] for one in categories], size=size)
-    areas = found["masks"].flatten(1).sum(1).tolist()
+    results = coco_results(segments, image_id=1, category_ids=[category["id"] for category in categories], size=size)
+    areas = segments["masks"].flatten(1).sum(1).tolist()
     height, width = size
     return {
         "info": {"description": f"masks of box prompts by {model}; bbox is the prompt as given"},
         "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
-        "categories": [dict(one) for one in categories],
+        "categories": [dict(category) for category in categories],
         "annotations": [
             result | {"id": number, "area": area, "iscrowd": 0}
             for number, (result, area) in enumerate(zip(results, areas, strict=True), start=1)

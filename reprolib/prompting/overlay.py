@@ -17,10 +17,10 @@ STRENGTH = 0.45  # of a mask's colour within its outline
 
 
 @house_style
-def overlay(image: Tensor, found: Mapping[str, Tensor], names: Sequence[str]) -> Picture:
+def overlay(image: Tensor, segments: Mapping[str, Tensor], names: Sequence[str]) -> Picture:
     """The image uint8 [3,H,W] with each prompt's box, and its mask, class and score in the same colour.
 
-    found: boxes [N,4], labels [N] from 1, scores [N], masks bool [N,H,W]. names: of the classes, by label - 1.
+    segments: boxes [N,4], labels [N] from 1, scores [N], masks bool [N,H,W]. names: of the classes, by label - 1.
     """
     height, width = image.shape[-2:]
     long = max(height, width)
@@ -28,8 +28,8 @@ def overlay(image: Tensor, found: Mapping[str, Tensor], names: Sequence[str]) ->
     figure = new_figure(width * zoom / DPI, height * zoom / DPI)
     figure.set_layout_engine("none")  # the image is the whole picture
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(blend(image, found["masks"]), interpolation="nearest", aspect="auto")
-    rows = zip(found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True)
+    axes.imshow(blend(image, segments["masks"]), interpolation="nearest", aspect="auto")
+    rows = zip(segments["boxes"].tolist(), segments["labels"].tolist(), segments["scores"].tolist(), strict=True)
     for number, ((left, top, right, bottom), label, score) in enumerate(rows):
         colour = COLOURS[number % len(COLOURS)]
         corner = left - 0.5, top - 0.5  # a pixel's centre is drawn at a whole number

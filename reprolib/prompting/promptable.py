@@ -82,9 +82,11 @@ def _run_of(path: Path, about: Mapping | None, *, experiment: str, profile: str 
             )
         return resolve(load_profile(profile), resolve_address(experiment), seed)
     said = str(about["run"]).rpartition("-")[0]
-    for name, given, found in (("experiment", experiment, said), ("profile", profile, about["profile"])):
-        if given and given != found:
-            raise ValueError(f"{path} is of {name} {found!r}, not {given!r}; leave --{name} out, or name other weights")
+    for name, argument, in_file in (("experiment", experiment, said), ("profile", profile, about["profile"])):
+        if argument and argument != in_file:
+            raise ValueError(
+                f"{path} is of {name} {in_file!r}, not {argument!r}; leave --{name} out, or name other weights"
+            )
     try:
         return run_by_id(load_profile(str(about["profile"])), str(about["run"]))
     except ParamsError as error:

@@ -40,29 +40,29 @@ class PromptedImage:
         check(boxes, self.pixels, name=self.name)
         device = self.promptable.device
         with torch.inference_mode():
-            found = self.promptable.model.segment(
+            segments = self.promptable.model.segment(
                 self.encoded, boxes.to(device), None if labels is None else labels.to(device)
             )
-        return {key: value.cpu() for key, value in found.items()}
+        return {key: value.cpu() for key, value in segments.items()}
 
-    def draw(self, found: Mapping[str, Tensor]) -> Picture:
+    def draw(self, segments: Mapping[str, Tensor]) -> Picture:
         """The masks over the image; see `reprolib.prompting.overlay`."""
-        return overlay(self.pixels, found, [str(one["name"]) for one in self.promptable.categories])
+        return overlay(self.pixels, segments, [str(category["name"]) for category in self.promptable.categories])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segmented:
-    """What `segment_file` found and where it wrote it."""
+    """The masks of `segment_file`, and the files that it wrote."""
 
-    found: Mapping[str, Tensor]
+    segments: Mapping[str, Tensor]
     names: tuple[str, ...]
     picture: Path
     document: Path
 
     def text(self) -> str:
         """A line per box: class, score and mask's pixels; then the files."""
-        areas = self.found["masks"].flatten(1).sum(1).tolist()
-        rows = zip(self.found["boxes"].tolist(), self.names, self.found["scores"].tolist(), areas, strict=True)
+        areas = self.segments["masks"].flatten(1).sum(1).tolist()
+        rows = zip(self.segments["boxes"].tolist(), self.names, self.segments["scores"].tolist(), areas, strict=True)
         lines = [
             f"box {number}  {','.join(f'{value:g}' for value in box)}  {name}  {score:.2f}  {area:,} px"
             for number, (box, name, score, area) in enumerate(rows)
@@ -81,7 +81,7 @@ def check(boxes: Tensor, pixels: Tensor, *, name: str) -> None:
 def open_image(path: str | Path) -> Tensor:
     """Any image file as uint8 [3,H,W], see `read_image`; raises DataError naming the file."""
     if Path(path).is_dir():
-        raise DataError(f"{path} is a folder; name one image")
+        raise DataError(f"{path} is a folder; name an image")
     return read_image(Path(path))
 
 
@@ -102,22 +102,22 @@ def segment_file(
     boxes, labels: as text, see `reprolib.prompting.request`. weights, experiment, profile, seed: see `load_promptable`.
     Raises ValueError or FileNotFoundError naming the file or the field, and then writes nothing.
     """
-    asked = parse_boxes(boxes, image=image)  # what costs nothing is checked before a model is built
+    prompts = parse_boxes(boxes, image=image)  # cheap checks come before a model is built
     pixels = open_image(image)
-    check(asked, pixels, name=str(image))
+    check(prompts, pixels, name=str(image))
     promptable = load_promptable(weights, experiment=experiment, profile=profile, seed=seed, device=device)
-    names = [str(one["name"]) for one in promptable.categories]
-    given = parse_labels(labels, names=names, count=len(asked))
+    names = [str(category["name"]) for category in promptable.categories]
+    prompt_labels = parse_labels(labels, names=names, count=len(prompts))
     prompted = PromptedImage(promptable, pixels, name=str(image))
-    found = prompted.segment(asked, given)
+    segments = prompted.segment(prompts, prompt_labels)
     document = coco_document(
-        found,
+        segments,
         file_name=Path(image).name,
         size=tuple(pixels.shape[-2:]),
         categories=promptable.categories,
         model=f"{promptable.run.id} (profile {promptable.run.profile})",
     )
-    picture = prompted.draw(found).png
+    picture = prompted.draw(segments).png
     target = Path(out) / f"{Path(image).stem}-segments"
     paths = {suffix: target.with_name(f"{target.name}.{suffix}") for suffix in ("png", "json")}
     try:
@@ -126,8 +126,8 @@ def segment_file(
     except OSError as error:
         raise ValueError(f"{out}: cannot be written to ({error.strerror}); name another folder by --out") from None
     return Segmented(
-        found=found,
-        names=tuple(promptable.name(label) for label in found["labels"].tolist()),
+        segments=segments,
+        names=tuple(promptable.name(label) for label in segments["labels"].tolist()),
         picture=paths["png"],
         document=paths["json"],
     )

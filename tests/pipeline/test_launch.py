@@ -32,23 +32,23 @@ def instead(monkeypatch, script: str) -> list:
 
 def test_without_being_asked_nothing_is_started(monkeypatch):
     monkeypatch.delenv(launch.PROCESSES, raising=False)
-    assert launch.wanted_processes() == 1
+    assert launch.process_count() == 1
     monkeypatch.setenv(launch.PROCESSES, "4")
-    assert launch.wanted_processes() == 4 and launch.speaks()
+    assert launch.process_count() == 4 and launch.prints_results()
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")  # in a process that torchrun started
     monkeypatch.setenv("RANK", "1")
-    assert launch.wanted_processes() == 1 and not launch.speaks()
+    assert launch.process_count() == 1 and not launch.prints_results()
     monkeypatch.setenv("RANK", "0")
-    assert launch.speaks()
+    assert launch.prints_results()
     monkeypatch.setenv(launch.STARTED, "1")
-    assert not launch.speaks()
+    assert not launch.prints_results()
 
 
 @pytest.mark.parametrize("text", ["two", "0", "-1", "1.5"])
 def test_a_number_that_cannot_be_is_refused(monkeypatch, text):
     monkeypatch.setenv(launch.PROCESSES, text)
     with pytest.raises(ValueError, match=f"REPROLIB_PROCESSES='{text}' must be a number"):
-        launch.wanted_processes()
+        launch.process_count()
 
 
 def test_the_same_verb_runs_in_them_and_is_heard(monkeypatch, capsys, run):

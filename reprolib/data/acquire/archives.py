@@ -106,7 +106,7 @@ def open_tar_gz(path: Path) -> Iterator[tarfile.TarFile]:
     read, to its checksum. Raises DataError for what is no gzip or no tar."""
     path = Path(path)
     try:
-        with gzip.open(path) as stream, tarfile.open(fileobj=_Patient(stream, path), mode="r:") as archive:
+        with gzip.open(path) as stream, tarfile.open(fileobj=_BoundedReads(stream, path), mode="r:") as archive:
             yield archive
             while stream.read(MAX_READ):
                 pass
@@ -130,8 +130,8 @@ def checked_tar_members(archive: tarfile.TarFile, path: Path, *, limits: Limits)
         yield member
 
 
-class _Patient(io.RawIOBase):
-    """A stream that refuses to be read in enormous pieces, which only a header made to fill the memory asks for."""
+class _BoundedReads(io.RawIOBase):
+    """A stream that refuses to read very large pieces: only a header made to fill the memory leads to such a read."""
 
     def __init__(self, stream: gzip.GzipFile, path: Path) -> None:
         self._stream, self._path = stream, path

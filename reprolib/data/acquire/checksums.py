@@ -25,13 +25,13 @@ def sha256_of(path: Path) -> str:
 
 
 def mismatch(path: Path, *, sha256: str = "", md5: str = "", size: int = 0) -> str:
-    """How a file differs from what is expected of it, in words; empty where it does not. What is not given is not
-    asked; the cheapest question comes first."""
-    found = path.stat().st_size
-    if size and found != size:
-        return f"{found} bytes, expected {size}"
+    """How a file differs from what is expected of it, in words; empty where it does not. What is not given is
+    not compared; the size is compared first, since that costs nothing."""
+    actual = path.stat().st_size
+    if size and actual != size:
+        return f"{actual} bytes, expected {size}"
     for algorithm, expected in (("sha256", sha256), ("md5", md5)):
-        if expected:  # one of them is enough
+        if expected:  # a single digest is enough
             digest = digest_of(path, algorithm)
             return "" if digest == expected else f"{algorithm} {digest}, expected {expected}"
     return ""

@@ -116,14 +116,14 @@ def check_image(file: Path | BinaryIO, *, width: int, height: int, where: str, m
     try:
         with Image.open(file) as opened:
             opened.load()
-            found = (opened.size, opened.mode)
+            actual = (opened.size, opened.mode)
     except FileNotFoundError:
         raise DataError(f"{where}: is missing; fetch the set again, or unpack it again") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: unreadable image ({error}); fetch the set again") from None
-    if found != ((width, height), mode or found[1]):
+    if actual != ((width, height), mode or actual[1]):
         raise DataError(
-            f"{where}: {found[0][0]} x {found[0][1]} {found[1]}, the annotations belong to an image of"
+            f"{where}: {actual[0][0]} x {actual[0][1]} {actual[1]}, the annotations belong to an image of"
             f" {width} x {height} {mode}".rstrip()
             + "; this is not the published image"
         )

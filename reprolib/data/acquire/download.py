@@ -23,10 +23,7 @@ from reprolib.files import write_json
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
-SLOW_SECONDS, SLOW_BYTES = (
-    60.0,
-    60_000,
-)  # fewer bytes in that time are as good as none: another connection may be faster
+SLOW_SECONDS, SLOW_BYTES = 60.0, 60_000  # fewer bytes in that time: another connection may be faster
 ADVANCE = 1 << 20  # bytes that an attempt must bring for the count of attempts to start anew
 PROGRESS_SECONDS = 5.0
 USER_AGENT = "reprolib"
@@ -41,7 +38,7 @@ class _Changed(OSError):
 
 
 class _Refused(DataError):
-    """This server will not give the file, however often it is asked."""
+    """This server does not give the file; trying again would not help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +62,9 @@ def download(
 ) -> Path:
     """Fetch a file to `target` and return it; a `target` that is there already is checked and returned.
 
-    url: one address, or several in order of trust; where one refuses or cannot be reached, the next is asked. The bytes
-    gather in `<target>.part`. A later attempt or call asks for the rest only: from the same address if the file there
-    is still the same (If-Range), from another one if a checksum will tell in the end; else it starts over. Lost,
+    url: an address, or several in order of trust; where one refuses or cannot be reached, the next is tried. The bytes
+    are collected in `<target>.part`. A later attempt or call requests the rest only: from the same address if the file
+    there is still the same (If-Range), from another if there is a checksum to compare at the end; else anew. Lost,
     stalled and slow connections and server errors are tried again, up to `attempts` times in a row without an
     `ADVANCE`, `pause` seconds apart and doubling. Redirects are followed, except from https to http.
 
@@ -147,15 +144,15 @@ def _fetch(url: str, part: Path, *, checked: bool, size: int) -> bool:
         return True  # whole already: the process ended before it could be checked and named
     request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT})
     safe = begun is not None and begun.url == url and bool(begun.mark)
-    asked = begun is not None and length > 0 and (safe or checked)
-    if asked:
+    ranged = begun is not None and length > 0 and (safe or checked)
+    if ranged:
         request.add_header("Range", f"bytes={length}-")
         if safe:
             request.add_header("If-Range", begun.mark)
     with _OPENER.open(request, timeout=TIMEOUT) as response:
         resumed = response.status == 206
-        if resumed and not asked:
-            raise _Incomplete("the server sends a part of the file that nobody asked for")
+        if resumed and not ranged:
+            raise _Incomplete("the server sends a part of the file where the whole was requested")
         total = _total(response, begin=length)
         if size and total and total != size:
             raise _Refused(f"{url}: has {total} bytes, the published file {size}")
@@ -206,7 +203,7 @@ def _receive(response: http.client.HTTPResponse, part: Path, *, head: bytes, len
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows, with Range and If-Range; but what was asked for over https is not taken over http."""
+    """Follows, with Range and If-Range; but a file requested over https is not taken over http."""
 
     def redirect_request(self, request, file, code, message, headers, url):
         if request.full_url.startswith("https:") and not url.startswith("https:"):
@@ -234,11 +231,13 @@ def _check_head(head: bytes, *, part: Path, url: str) -> None:
 
 
 def _total(response: http.client.HTTPResponse, *, begin: int) -> int:
-    """The whole file's size, 0 where the server does not say. Raises _Changed for a range that was not asked for."""
+    """The whole file's size, 0 where the server does not say. Raises _Changed for a range that was not requested."""
     if response.status == 206:
         span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         if span.partition("-")[0] != str(begin):
-            raise _Changed(f"asked for the bytes from {begin} on, the server sends {span or 'it does not say which'}")
+            raise _Changed(
+                f"the bytes from {begin} on were requested, the server sends {span or 'it does not say which'}"
+            )
         return int(total) if total.isdigit() else 0
     return int(response.headers.get("Content-Length") or 0)
 

@@ -29,7 +29,7 @@ def given_files(card: Card, places: object, *, files: Sequence[File] = ()) -> Gi
     places: one text or several. files: those to choose from, by default the card's. Raises DataError for what is
     missing, matches none, or matches twice.
     """
-    files, found = files or card.files, {}
+    files, matched = files or card.files, {}
     texts = [places] if isinstance(places, str) else list(places or ())
     for text in map(str, texts):
         here = Path(text)
@@ -37,23 +37,25 @@ def given_files(card: Card, places: object, *, files: Sequence[File] = ()) -> Gi
             inside = [file for file in files if (here / file.name).is_file()]
             if not inside:
                 raise DataError(f"data set {card.name}: {text}: none of {_names(files)} is in this folder")
-            found |= {file.name: str(here / file.name) for file in inside}
+            matched |= {file.name: str(here / file.name) for file in inside}
             continue
         if not _is_url(text) and not here.is_file():
             raise DataError(f"data set {card.name}: {text}: no such archive; expected is {_names(files)}")
         name = unquote(urlsplit(text).path).rpartition("/")[2] if _is_url(text) else here.name
         same = [file for file in files if file.name.lower() == name.lower()]
         same = same or [
-            file for file in files if file.name not in found and Path(file.name).suffix == Path(name).suffix.lower()
+            file for file in files if file.name not in matched and Path(file.name).suffix == Path(name).suffix.lower()
         ]
         if len(same) != 1:
             raise DataError(
                 f"data set {card.name}: {text}: which file is it? Name it as published: one of {_names(files)}"
             )
-        if same[0].name in found:
-            raise DataError(f"data set {card.name}: {found[same[0].name]} and {text} both are {same[0].name}; give one")
-        found[same[0].name] = text
-    return found
+        if same[0].name in matched:
+            raise DataError(
+                f"data set {card.name}: {matched[same[0].name]} and {text} both are {same[0].name}; give one"
+            )
+        matched[same[0].name] = text
+    return matched
 
 
 def gather(card: Card, folder: Path, *, given: Given, files: Sequence[File] | None = None) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes: a name says what was asked for, not what a server sent."""
+"""What a file is by its first bytes: a name says what was requested, not what a server sent."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def kind_of(head: bytes) -> str:
 def check_kind(head: bytes, *, name: str, where: str) -> None:
     """Raise DataError where the first bytes of `name` cannot be those of a file with its suffix; `where` begins the
     message. Suffixes that are not listed here only must not be a web page."""
-    expected, found = _BY_SUFFIX.get(Path(name).suffix.lower(), ""), kind_of(head)
-    if found == WEB_PAGE:
+    expected, kind = _BY_SUFFIX.get(Path(name).suffix.lower(), ""), kind_of(head)
+    if kind == WEB_PAGE:
         raise DataError(
             f"{where}: {WEB_PAGE} (a login, a quota or an error) in place of {name}; open the address in a browser,"
             " fetch the file there and give its path"
         )
-    if expected and found != expected:
-        raise DataError(f"{where}: {name} must be {expected}, its first bytes are {found or 'of nothing known here'}")
+    if expected and kind != expected:
+        raise DataError(f"{where}: {name} must be {expected}, its first bytes are {kind or 'of nothing known here'}")
 
 
 def kind_of_file(path: Path) -> str:

@@ -21,20 +21,20 @@ def card_split(card: Card, name: str, annotations: Path) -> str | None:
     annotations = Path(annotations)
     split = annotations.parent.name if annotations.parent.parent.name == "annotations" else ""
     names = [f"{split} {name}"] if split and split != OFFICIAL else [annotations.stem, name]
-    return next((one for one in names if one in card.splits), None)
+    return next((split for split in names if split in card.splits), None)
 
 
-def compare(published: Mapping[str, int], found: Counts) -> dict[str, dict[str, int | None]]:
-    """What the card publishes -> {"published", "found", "difference"}, found less published.
+def compare(published: Mapping[str, int], prepared: Counts) -> dict[str, dict[str, int | None]]:
+    """What the card publishes -> {"published", "found", "difference"}; the difference is found minus published.
 
     published: "images" and "instances"; any other key is a class, for its number of instances. Where the set has no
     class of that name, found and difference are None.
     """
     compared = {}
     for key, count in published.items():
-        have = found[key] if key in ("images", "instances") else found["classes"].get(key)
-        difference = None if have is None else have - count
-        compared[key] = {"published": count, "found": have, "difference": difference}
+        actual = prepared[key] if key in ("images", "instances") else prepared["classes"].get(key)
+        difference = None if actual is None else actual - count
+        compared[key] = {"published": count, "found": actual, "difference": difference}
     return compared
 
 
@@ -42,21 +42,21 @@ def lines(compared: Mapping[str, Mapping[str, Mapping[str, int | None]] | None])
     """A line for each number of each split, for people. compared: by split; None: nothing is published of it."""
     if not any(compared.values()):
         return ["no counts are published of this set"]
-    found = []
+    texts = []
     for split, counts in compared.items():
         if not counts:
-            found.append(f"{split}: no counts are published")
+            texts.append(f"{split}: no counts are published")
             continue
-        for key, one in counts.items():
-            published, difference = one["published"], one["difference"]
+        for key, numbers in counts.items():
+            published, difference = numbers["published"], numbers["difference"]
             if difference is None:
                 state = f"{published:,} published, no such class in this set"
             elif difference:
-                state = f"{one['found']:,}, differs by {difference:+,} from the {published:,} published"
+                state = f"{numbers['found']:,}, differs by {difference:+,} from the {published:,} published"
             else:
                 state = f"{published:,}, as published"
-            found.append(f"{split}: {key} {state}")
-    return found
+            texts.append(f"{split}: {key} {state}")
+    return texts
 
 
 def counts_of(document: Mapping[str, object]) -> dict[str, object]:
@@ -76,9 +76,9 @@ def counts_of(document: Mapping[str, object]) -> dict[str, object]:
 def sum_of(counts: Iterable[Counts]) -> dict[str, object]:
     """The counts of several splits together."""
     whole: dict = {"images": 0, "instances": 0, "classes": {}}
-    for one in counts:
+    for split in counts:
         for key in ("images", "instances"):
-            whole[key] += one[key]
-        for name, count in one["classes"].items():
+            whole[key] += split[key]
+        for name, count in split["classes"].items():
             whole["classes"][name] = whole["classes"].get(name, 0) + count
     return whole

@@ -138,10 +138,10 @@ def _place(folder: Path, name: str, archive: Path) -> Path:
 
 def _is_there(place: Path, size: int) -> bool:
     try:
-        found = place.lstat()
+        status = place.lstat()
     except OSError:
         return False
-    return found.st_size == size and not place.is_symlink() and place.is_file()
+    return status.st_size == size and not place.is_symlink() and place.is_file()
 
 
 def _write(stream: BinaryIO, place: Path, size: int, archive: Path) -> None:

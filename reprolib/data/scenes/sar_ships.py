@@ -42,15 +42,15 @@ def scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, Instances]:
     if rng.random() >= EMPTY_SHARE:
         if berths:
             _moor(rng, canvas, land, berths)
-        wanted = 1 + rng.poisson(3.5 if kind == "open" else 2.0)
+        ships_left = 1 + rng.poisson(3.5 if kind == "open" else 2.0)
         convoy = rng.uniform(0, 2 * np.pi)  # neighbours often share a heading
-        for _ in range(8 * wanted):
-            if wanted == 0:
+        for _ in range(8 * ships_left):
+            if ships_left == 0:
                 break
             length = _length(rng)
             heading = convoy + rng.normal(0, 0.3) if rng.random() < 0.4 else rng.uniform(0, 2 * np.pi)
             x, y = rng.uniform(2, FRAME - 2, 2)
-            wanted -= _ship(rng, canvas, land, x, y, heading, length, moving=rng.random() < 0.4)
+            ships_left -= _ship(rng, canvas, land, x, y, heading, length, moving=rng.random() < 0.4)
     return _develop(rng, canvas.image), canvas.instances()
 
 

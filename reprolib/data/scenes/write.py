@@ -85,11 +85,13 @@ def _check(name: str, *, images: int, size: int, seed: int, split: str) -> None:
 
 def _complete(target: Path, annotations: Path, parameters: dict) -> bool:
     try:
-        found = json.loads((target / "generated.json").read_text())
+        existing = json.loads((target / "generated.json").read_text())
     except (FileNotFoundError, ValueError):
         return False
     return (
-        found == parameters and annotations.is_file() and sum(1 for _ in target.glob("*.png")) == parameters["images"]
+        existing == parameters
+        and annotations.is_file()
+        and sum(1 for _ in target.glob("*.png")) == parameters["images"]
     )
 
 

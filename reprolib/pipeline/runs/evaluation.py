@@ -20,7 +20,7 @@ from reprolib.evaluation.record import make_record, read_record, write_record
 from reprolib.files import write_atomic
 from reprolib.params import Run
 from reprolib.pipeline.runs.build import build_model
-from reprolib.pipeline.runs.launch import launch, wanted_processes
+from reprolib.pipeline.runs.launch import launch, process_count
 from reprolib.pipeline.runs.oracle_prompts import oracle_metrics
 from reprolib.pipeline.runs.paths import run_paths
 from reprolib.pipeline.runs.weights import load_weights
@@ -39,7 +39,7 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
             raise FileNotFoundError(
                 f"{paths[key]} is missing: train the run first (`reprolib train {run.experiment.id}`)"
             )
-    processes = wanted_processes()
+    processes = process_count()
     if processes > 1:
         launch("evaluate", run, processes=processes, device=device)
         return read_record(paths["record"])

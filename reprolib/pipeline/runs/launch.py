@@ -1,4 +1,4 @@
-"""Start the processes of one run: torchrun, when the environment variable REPROLIB_PROCESSES asks for several."""
+"""Start the processes of a run: torchrun, when the environment variable REPROLIB_PROCESSES is above 1."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class LaunchError(RuntimeError):
     """The processes of a run failed; their own messages have been printed."""
 
 
-def wanted_processes() -> int:
-    """How many processes this one has to start for a run; 1: none, it works itself. Raises ValueError."""
+def process_count() -> int:
+    """How many processes have to be started for a run; 1: this process does the work. Raises ValueError."""
     text = os.environ.get(PROCESSES, "").strip() or "1"
     if not text.isdigit() or not int(text):
         raise ValueError(f"{PROCESSES}={text!r} must be a number of processes, one per GPU, for example 4; or unset it")
     return 1 if under_torchrun() else int(text)
 
 
-def speaks() -> bool:
-    """Whether this process tells what came out: the one that was started by hand, of torchrun's the first."""
+def prints_results() -> bool:
+    """Whether this process prints the results: it was started by hand, or is the first that torchrun started."""
     return STARTED not in os.environ and (not under_torchrun() or os.environ["RANK"] == "0")
 
 

@@ -13,7 +13,7 @@ from reprolib.engine.train import train
 from reprolib.files import write_atomic, write_json
 from reprolib.params import Run
 from reprolib.pipeline.runs.build import build_model
-from reprolib.pipeline.runs.launch import LaunchError, launch, wanted_processes
+from reprolib.pipeline.runs.launch import LaunchError, launch, process_count
 from reprolib.pipeline.runs.paths import WORK, run_paths
 from reprolib.pipeline.runs.weights import save_weights
 
@@ -25,7 +25,7 @@ def train_run(run: Run, *, fingerprint: str, device: str | None = None) -> dict[
     with the same fingerprint is not trained again. With REPROLIB_PROCESSES above 1 torchrun's processes do it.
     """
     paths = run_paths(run)
-    processes = wanted_processes()
+    processes = process_count()
     if processes > 1:
         launch("train", run, processes=processes, device=device)
         summary = json.loads(paths["summary"].read_text())

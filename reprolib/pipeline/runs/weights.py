@@ -30,9 +30,9 @@ def save_weights(path: Path, model: nn.Module, *, run: Run, categories: Sequence
     categories: id and name of each class, by label from 1. A tensor that several modules share is written once, under
     its first name, as safetensors' `load_model` expects.
     """
-    once = {name for name, _ in chain(model.named_parameters(), model.named_buffers())}
-    state = {name: value.cpu().contiguous() for name, value in model.state_dict().items() if name in once}
-    about = {"run": run.id, "profile": run.profile, "categories": [dict(one) for one in categories]}
+    first_names = {name for name, _ in chain(model.named_parameters(), model.named_buffers())}
+    state = {name: value.cpu().contiguous() for name, value in model.state_dict().items() if name in first_names}
+    about = {"run": run.id, "profile": run.profile, "categories": [dict(category) for category in categories]}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     save_file(state, part, metadata={KEY: json.dumps(about, sort_keys=True)})
@@ -55,20 +55,20 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises FileNotFoundError, or WeightsError naming the first weight that does not belong.
     """
     with _opened(path) as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    wanted = dict(chain(model.named_parameters(), model.named_buffers()))
-    wanted = {name: wanted[name] for name in model.state_dict() if name in wanted}
+        loaded = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    named = dict(chain(model.named_parameters(), model.named_buffers()))
+    own = {name: named[name] for name in model.state_dict() if name in named}
     mend = "was it trained as this experiment, under this profile and these params.yaml?"
-    absent, foreign = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    absent, foreign = sorted(own.keys() - loaded.keys()), sorted(loaded.keys() - own.keys())
     for names, what in ((absent, "lacks"), (foreign, "has an unknown")):
         if names:
             raise WeightsError(f"{path} {what} {names[0]} (one of {len(names)} such weights); {mend}")
-    for name, value in found.items():
-        if value.shape != wanted[name].shape:
-            raise WeightsError(f"{path}: {name} is {list(value.shape)}, the model's {list(wanted[name].shape)}; {mend}")
+    for name, value in loaded.items():
+        if value.shape != own[name].shape:
+            raise WeightsError(f"{path}: {name} is {list(value.shape)}, the model's {list(own[name].shape)}; {mend}")
     with torch.no_grad():
-        for name, value in found.items():
-            wanted[name].copy_(value)
+        for name, value in loaded.items():
+            own[name].copy_(value)
 
 
 def _opened(path: Path):

@@ -77,8 +77,8 @@ VARIANTS = {"corrected": corrected, "original": original}  # by the option `anno
 
 def is_prepared(folder: Path, *, contents: Contents) -> bool:
     """Whether `folder` holds the whole converted set, as this version writes it."""
-    found = sum(1 for _ in (folder / "images").glob("*.png"))
-    return found == contents.images and is_whole(folder, _made(contents))
+    images = sum(1 for _ in (folder / "images").glob("*.png"))
+    return images == contents.images and is_whole(folder, _made(contents))
 
 
 def convert(archive: Path, folder: Path, *, contents: Contents) -> None:
@@ -117,26 +117,26 @@ def choose_validation(images: Mapping[str, tuple[int, int, bool, tuple[int, ...]
 
 def _members(archive: zipfile.ZipFile, contents: Contents) -> dict[str, dict[str, list[zipfile.ZipInfo]]]:
     """ImageId -> {"images": [one], "masks": [...]}, everything in ascending order of names."""
-    found: dict = defaultdict(lambda: {"images": [], "masks": []})
+    by_id: dict = defaultdict(lambda: {"images": [], "masks": []})
     for member in checked_members(archive, max_files=100_000, max_file_bytes=2**26, max_bytes=2**30):
         if match := MEMBER.search(member.filename):
-            found[match[1]][match[2]].append(member)
-    instances = sum(len(kinds["masks"]) for kinds in found.values())
-    if (len(found), instances) != (contents.images, contents.instances):
+            by_id[match[1]][match[2]].append(member)
+    instances = sum(len(kinds["masks"]) for kinds in by_id.values())
+    if (len(by_id), instances) != (contents.images, contents.instances):
         hint = "".join(
             f"; these are the {name} annotations, set the option annotations: {name}"
             for name, variant in VARIANTS.items()
-            if (len(found), instances) == (variant().images, variant().instances)
+            if (len(by_id), instances) == (variant().images, variant().instances)
         )
         raise DataError(
-            f"{archive.filename}: {len(found)} images and {instances} masks, expected {contents.images} and"
+            f"{archive.filename}: {len(by_id)} images and {instances} masks, expected {contents.images} and"
             f" {contents.instances}{hint}; see the card of bbbc038 for where to get it"
         )
-    for name, kinds in found.items():
+    for name, kinds in by_id.items():
         if len(kinds["images"]) != 1 or not kinds["masks"]:
             raise DataError(f"{archive.filename}: {name} has not one image and some masks; fetch it again")
         kinds["masks"].sort(key=lambda member: member.filename)
-    return dict(sorted(found.items()))
+    return dict(sorted(by_id.items()))
 
 
 def _convert(archive: zipfile.ZipFile, members: dict, folder: Path, contents: Contents) -> dict:

@@ -64,7 +64,7 @@ def _document(source: Path, split: str, *, count: int, classes: Sequence[str]) -
         ids = _instance_ids(source, split, file)
         height, width = ids.shape
         images.append({"id": number, "file_name": f"{file.parent.name}/{file.name}", "width": width, "height": height})
-        annotations += [one | {"image_id": number} for one in _instances(ids, wanted=set(names))]
+        annotations += [instance | {"image_id": number} for instance in _instances(ids, labels=set(names))]
         if number % PROGRESS_IMAGES == 0 or number == len(files):
             print(f"cityscapes: {split}, annotations of {number} of {len(files)} images converted", flush=True)
     return {
@@ -72,7 +72,7 @@ def _document(source: Path, split: str, *, count: int, classes: Sequence[str]) -
         "categories": [{"id": label, "name": names[label]} for label in sorted(names)],
         "images": images,
         # pycocotools takes a match to id 0 for none.
-        "annotations": [one | {"id": number} for number, one in enumerate(annotations, start=1)],
+        "annotations": [annotation | {"id": number} for number, annotation in enumerate(annotations, start=1)],
     }
 
 
@@ -97,11 +97,11 @@ def _instance_ids(source: Path, split: str, image: Path) -> np.ndarray:
     return ids
 
 
-def _instances(ids: np.ndarray, *, wanted: set[int]) -> Iterator[dict]:
+def _instances(ids: np.ndarray, *, labels: set[int]) -> Iterator[dict]:
     for value in np.unique(ids).tolist():
         alone = value < PER_CLASS
         label = value if alone else value // PER_CLASS
-        if label not in wanted:
+        if label not in labels:
             continue
         rle = coco_mask.encode(np.asfortranarray(ids == value, dtype=np.uint8))
         yield {

@@ -38,12 +38,12 @@ def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | 
 def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     source, card = root / SOURCE, CARDS[name]
     with lock(root, f"{SOURCE}_source"):
-        if given := given_folder(CARDS[name], options):
+        if user_folder := given_folder(CARDS[name], options):
             for top, _ in FOLDERS.values():
-                if not (given / top).is_dir():
-                    raise DataError(f"data set {name}: {given} has no folder {top} (--from-dir). {card.how_to}")
-                if (given / top).resolve() != (source / top).resolve():
-                    link(given / top, source / top)
+                if not (user_folder / top).is_dir():
+                    raise DataError(f"data set {name}: {user_folder} has no folder {top} (--from-dir). {card.how_to}")
+                if (user_folder / top).resolve() != (source / top).resolve():
+                    link(user_folder / top, source / top)
         else:
             files = [file for file in card.files if not _is_there(source, file.name)]
             archives = given_files(card, options.get("from_archive"))

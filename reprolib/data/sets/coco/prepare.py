@@ -61,7 +61,7 @@ def place(archives: Sequence[str], *, root: Path, given: Given, source: Path | N
                 link(source / _top(archive), folder / _top(archive))
         if absent := missing(folder, archives):
             raise DataError(
-                f"data set {NAME}: {source} lacks {', '.join(_wanted(archive) for archive in absent)}; give the folder"
+                f"data set {NAME}: {source} lacks {', '.join(map(_contents_of, absent))}; give the folder"
                 " that holds train2017/, val2017/ and annotations/, or the archives with --from-archive"
             )
         return
@@ -69,7 +69,9 @@ def place(archives: Sequence[str], *, root: Path, given: Given, source: Path | N
     for path in gather(card, downloads(root, NAME), given=given, files=needed).values():
         unpack(path, folder)
     if absent := missing(folder, archives):
-        raise DataError(f"data set {NAME}: unpacked, but {_wanted(absent[0])} is not in {folder}; see the card of coco")
+        raise DataError(
+            f"data set {NAME}: unpacked, but {_contents_of(absent[0])} is not in {folder}; see the card of coco"
+        )
     if any(path.is_file() for path in downloads(root, NAME).glob("*.zip")):
         print(f"{NAME}: unpacked in {folder}; the archives in {downloads(root, NAME)} are no longer needed", flush=True)
 
@@ -81,7 +83,7 @@ def _is_there(folder: Path, archive: str) -> bool:
     return (folder / top).is_dir() and count(folder / top, "*.jpg") >= COUNTS[top]
 
 
-def _wanted(archive: str) -> str:
+def _contents_of(archive: str) -> str:
     top = _top(archive)
     return (
         f"{top}/instances_{{train,val}}2017.json" if archive == ANNOTATIONS else f"{top}/ with {COUNTS[top]:,} images"

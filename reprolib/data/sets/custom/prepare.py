@@ -34,24 +34,24 @@ make = find
 
 
 def _annotations(folder: Path, split: str) -> Path:
-    """The one JSON of a split: its name, or its folder's, has the split's name as a word (train, val2017, valid)."""
+    """The JSON of a split: its name, or its folder's, has the split's name as a word (train, val2017, valid)."""
     word = re.compile(rf"(?<![a-z]){split}(?:id)?(?![a-z])", re.IGNORECASE)
-    found = sorted(
+    candidates = sorted(
         path
         for pattern in ("*.json", "*/*.json")
         for path in folder.glob(pattern)
         if word.search(path.relative_to(folder).as_posix())
     )
-    instances = [path for path in found if "instances" in path.name]
-    if len(found) > 1 and len(instances) == 1:  # beside captions and keypoints, as in COCO
-        found = instances
-    if len(found) != 1:
-        names = ", ".join(str(path) for path in found) or "none"
+    instances = [path for path in candidates if "instances" in path.name]
+    if len(candidates) > 1 and len(instances) == 1:  # beside captions and keypoints, as in COCO
+        candidates = instances
+    if len(candidates) != 1:
+        names = ", ".join(str(path) for path in candidates) or "none"
         raise DataError(
             f"data set {NAME}: {folder}: one JSON with {split!r} in its name is needed, found {names}; name the paths"
             f" in params.yaml: {{{coco_folder.HINT}}}"
         )
-    return found[0]
+    return candidates[0]
 
 
 def _images(folder: Path, split: str, annotations: Path) -> Path:

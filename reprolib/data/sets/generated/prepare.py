@@ -1,4 +1,4 @@
-"""The generated scenes: written where they are asked for, by number, size and seed."""
+"""The generated scenes: written on demand, by number, size and seed."""
 
 from __future__ import annotations
 

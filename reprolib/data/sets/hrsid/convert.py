@@ -68,11 +68,11 @@ def convert(source: Path, folder: Path, *, contents: Contents) -> None:
     """
     with making(folder, _made(source, contents), source=source) as part:
         root = _root(source)
-        found = {side: _read(root / path) for side, path in SOURCES.items()}
-        names = {side: {image["file_name"] for image in document["images"]} for side, document in found.items()}
+        documents = {side: _read(root / path) for side, path in SOURCES.items()}
+        names = {side: {image["file_name"] for image in document["images"]} for side, document in documents.items()}
         if both := names["train"] & names["test"]:
             raise DataError(f"{root}: {min(both)} is in train2017.json and in test2017.json; {UNPACK}")
-        document = _together(root, found)
+        document = _together(root, documents)
         official = names | _shores(root, names["test"])
         for name, chosen in official.items():
             written = part_of(document, chosen, of=f"the list {name}")
@@ -125,12 +125,12 @@ def _read(path: Path) -> dict:
     return document
 
 
-def _together(root: Path, found: Mapping[str, dict]) -> dict:
+def _together(root: Path, documents: Mapping[str, dict]) -> dict:
     """One document of both sides, numbered from 1 by file name."""
-    files = sorted(image["file_name"] for document in found.values() for image in document["images"])
+    files = sorted(image["file_name"] for document in documents.values() for image in document["images"])
     numbers = {name: number for number, name in enumerate(files, start=1)}
     images, ships = [], []
-    for side, document in found.items():
+    for side, document in documents.items():
         named = {image["id"]: image for image in document["images"]}
         images += [
             {"id": numbers[image["file_name"]]} | {key: image[key] for key in ("file_name", "width", "height")}
@@ -180,10 +180,10 @@ def _shores(root: Path, test: set[str]) -> dict[str, set[str]]:
 
 def _check_counts(root: Path, name: str, document: dict, contents: Contents) -> None:
     images, ships = contents.counts[name]
-    found = len(document["images"]), len(document["annotations"])
-    if found != (images, found[1] if ships is None else ships):
+    counted = len(document["images"]), len(document["annotations"])
+    if counted != (images, counted[1] if ships is None else ships):
         raise DataError(
-            f"{root}: {name} has {found[0]} images and {found[1]} ships, there must be {images} and"
+            f"{root}: {name} has {counted[0]} images and {counted[1]} ships, there must be {images} and"
             f" {'any number' if ships is None else ships}; this is not the published set: {UNPACK}"
         )
 

@@ -109,10 +109,10 @@ def convert(source: Path, folder: Path, *, contents: Contents) -> None:
     unreadable or of unequal sizes, for colours of no class, and for less disk space than the tiles take.
     """
     with making(folder, _made(contents), source=source, resume=True) as part:
-        found = {split: _files(source / split, count) for split, count in contents.images.items()}
+        split_files = {split: _files(source / split, count) for split, count in contents.images.items()}
         to_do = [
             (files, part / "images" / split, part / "records" / split / f"{stem}.json")
-            for split, by_stem in found.items()
+            for split, by_stem in split_files.items()
             for stem, files in by_stem.items()
         ]
         _check_space(part, [files for files, _, record in to_do if not record.is_file()])
@@ -121,7 +121,7 @@ def convert(source: Path, folder: Path, *, contents: Contents) -> None:
                 write_document(record, _convert_image(files, tiles))
             if number % PROGRESS_IMAGES == 0 or number == len(to_do):
                 print(f"isaid: {number} of {len(to_do)} images tiled", flush=True)
-        for split, by_stem in found.items():
+        for split, by_stem in split_files.items():
             records = [part / "records" / split / f"{stem}.json" for stem in by_stem]
             document = _document(records, images=contents.images[split])
             _tell(split, document, contents)
@@ -146,7 +146,7 @@ def _files(folder: Path, count: int) -> dict[str, _Files]:
         raise DataError(
             f"{folder}: {len(stems)} images P####.png, there must be {count}; {PLACE.format(folder=folder)}"
         )
-    found = {}
+    by_stem = {}
     for stem in stems:
         if stem in SKIPPED:
             continue
@@ -154,8 +154,8 @@ def _files(folder: Path, count: int) -> dict[str, _Files]:
             if f"{stem}{ending}.png" not in places:
                 raise DataError(f"{folder}: {stem}{ending}.png is missing; {PLACE.format(folder=folder)}")
         image, ids, colours = (places[f"{stem}{ending}.png"] for ending in ("", IDS, COLOURS))
-        found[stem] = _Files(image=image, ids=ids, colours=colours)
-    return found
+        by_stem[stem] = _Files(image=image, ids=ids, colours=colours)
+    return by_stem
 
 
 def _check_space(folder: Path, to_do: list[_Files]) -> None:
@@ -181,7 +181,7 @@ def _convert_image(files: _Files, folder: Path) -> dict:
         if colours.size != size:
             raise DataError(f"{files.colours}: {_by(colours.size)}, {files.ids.name} is {_by(size)}; {UNPACK}")
         cut = windows(size[1], size[0])
-        found = {window: _instances(files, ids, colours, window) for window in cut}
+        by_window = {window: _instances(files, ids, colours, window) for window in cut}
     with _opened(files.image) as image:
         if image.size != size:
             raise DataError(f"{files.image}: {_by(image.size)}, {files.ids.name} is {_by(size)}; {UNPACK}")
@@ -192,11 +192,11 @@ def _convert_image(files: _Files, folder: Path) -> dict:
             else:
                 _read(image, files.image, window).save(folder / name, compress_level=PNG_LEVEL)
     tiles = [
-        {"file_name": name, "width": x1 - x0, "height": y1 - y0, "annotations": found[y0, y1, x0, x1].annotations}
+        {"file_name": name, "width": x1 - x0, "height": y1 - y0, "annotations": by_window[y0, y1, x0, x1].annotations}
         for name, (y0, y1, x0, x1) in zip(names, cut, strict=True)
     ]
-    classes = {number: category for tile in found.values() for number, category in tile.classes.items()}
-    dropped = sum((tile.dropped for tile in found.values()), Counter())
+    classes = {number: category for tile in by_window.values() for number, category in tile.classes.items()}
+    dropped = sum((tile.dropped for tile in by_window.values()), Counter())
     return {
         "tiles": tiles,
         "classes": Counter(CLASSES[number - 1][0] for number in classes.values()),
@@ -253,10 +253,11 @@ def _document(records: list[Path], *, images: int) -> dict:
         classes.update(record["classes"])
         dropped.update(record["dropped"])
         for tile in record["tiles"]:
-            found = tile.pop("annotations")
+            in_tile = tile.pop("annotations")
             tiles.append({"id": len(tiles) + 1, **tile})
             annotations += [
-                {"id": number, "image_id": len(tiles), **one} for number, one in enumerate(found, len(annotations) + 1)
+                {"id": number, "image_id": len(tiles), **annotation}
+                for number, annotation in enumerate(in_tile, len(annotations) + 1)
             ]
     source = {"images": images, "instances": classes.total(), "classes": dict(classes)}
     return {
@@ -278,8 +279,8 @@ def _tell(split: str, document: dict, contents: Contents) -> None:
         ("tiles", len(document["images"]), contents.tiles[split]),
         ("instances before the tiling", document["info"]["source"]["instances"], contents.instances[split]),
     )
-    for what, found, reported in counts:
-        state = "as reported" if found == reported else f"{found - reported:+,} against the {reported:,} reported"
-        print(f"isaid: {split}, {found:,} {what}, {state}", flush=True)
+    for what, counted, reported in counts:
+        state = "as reported" if counted == reported else f"{counted - reported:+,} against the {reported:,} reported"
+        print(f"isaid: {split}, {counted:,} {what}, {state}", flush=True)
     dropped = ", ".join(f"{count:,} {reason}" for reason, count in document["info"]["dropped"].items()) or "none"
     print(f"isaid: {split}, {len(document['annotations']):,} instances in tiles; dropped: {dropped}", flush=True)

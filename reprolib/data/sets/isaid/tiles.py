@@ -66,14 +66,14 @@ def instances(ids: np.ndarray, colours: np.ndarray, *, categories: Mapping[int, 
     values = ids[rows, columns]
     if not values.size:
         return Tile()
-    found, inverse, areas = np.unique(values, return_inverse=True, return_counts=True)
+    numbers, inverse, areas = np.unique(values, return_inverse=True, return_counts=True)
     order = np.argsort(inverse, kind="stable")
     first = np.concatenate(([0], np.cumsum(areas)[:-1]))
     colour = np.minimum.reduceat(colours[rows, columns][order], first)
     places = np.split((columns * height + rows)[order], first[1:])
     crumbled = _crumbled(ids)
     tile = Tile()
-    for number, area, value, place in zip(found.tolist(), areas.tolist(), colour.tolist(), places, strict=True):
+    for number, area, value, place in zip(numbers.tolist(), areas.tolist(), colour.tolist(), places, strict=True):
         category = tile.classes[number] = categories[value]
         if number in crumbled:
             tile.dropped["with a part of one or two pixels"] += 1
@@ -105,7 +105,7 @@ def _crumbled(ids: np.ndarray) -> set[int]:
     alike = [there & (shifted == ids) for shifted in _shifted(ids)]
     neighbours = np.sum(alike, axis=0, dtype=np.int8)
     single = there & (neighbours == 1)
-    mutual = np.any([one & other for one, other in zip(alike, _shifted(single), strict=True)], axis=0)
+    mutual = np.any([equal & other for equal, other in zip(alike, _shifted(single), strict=True)], axis=0)
     small = there & ((neighbours == 0) | (single & mutual))
     return {number for number in np.unique(ids[small]).tolist() if _outside(ids == number, small)}
 
@@ -133,7 +133,7 @@ CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 def _flow(reached: np.ndarray, free: np.ndarray, *, axis: int, flip: slice) -> np.ndarray:
-    """Set the free pixels behind a set one in their row or column, as far as no other lies between."""
+    """Set the free pixels that follow a set pixel in their row or column, up to the next pixel that is not free."""
     view = (flip,) if axis == 0 else (slice(None), flip)
     source, way = reached[view], free[view]
     steps = np.arange(way.shape[axis]).reshape((-1, 1) if axis == 0 else (1, -1))

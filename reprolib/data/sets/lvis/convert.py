@@ -121,7 +121,9 @@ def _check_image(path: Path, image: dict, known: set[int]) -> None:
 def _check_polygons(path: Path, annotations: list[dict]) -> None:
     for annotation in annotations:
         polygons = annotation["segmentation"]
-        if not isinstance(polygons, list) or not all(len(one) >= 6 and len(one) % 2 == 0 for one in polygons):
+        if not isinstance(polygons, list) or not all(
+            len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons
+        ):
             raise DataError(
                 f"{path}: annotation {annotation['id']}: `segmentation` is not a list of polygons of three or more"
                 f" points; {FETCH}"
@@ -130,16 +132,16 @@ def _check_polygons(path: Path, annotations: list[dict]) -> None:
 
 def _check_files(path: Path, split: str, images: list[dict], folder: Path, contents: Contents) -> None:
     names = [file_name(image) for image in images]
-    found = Counter(name.split("/")[0] for name in names)
+    counted = Counter(name.split("/")[0] for name in names)
     expected = contents.folders[split]
-    if expected is not None and found != expected:
-        raise DataError(f"{path}: {dict(found)} images by folder, LVIS v1's {split} has {dict(expected)}; {FETCH}")
+    if expected is not None and counted != expected:
+        raise DataError(f"{path}: {dict(counted)} images by folder, LVIS v1's {split} has {dict(expected)}; {FETCH}")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         places = Counter(name.split("/")[0] for name in missing)
         absent = ", ".join(f"{count} of {place}" for place, count in places.items())
         raise DataError(
             f"{folder}: {len(missing)} of the {len(names)} images of LVIS's {split} are missing ({absent}), the first"
-            f" is {missing[0]}; {path.name} names images of {' and '.join(sorted(found))}: unpack COCO's archives of"
+            f" is {missing[0]}; {path.name} names images of {' and '.join(sorted(counted))}: unpack COCO's archives of"
             " these names into this one folder"
         )

@@ -40,11 +40,13 @@ def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     annotations, source = _annotations(root, name), given_folder(CARDS[name], options)
     if source:
         _link(name, source, annotations)
-    wanted = [file for file, path in zip(card.files, annotations.values(), strict=True) if not path.is_file()]
+    missing_annotations = [
+        file for file, path in zip(card.files, annotations.values(), strict=True) if not path.is_file()
+    ]
     with lock(root, coco.NAME):
         absent = [file for file in image_files if file.name in coco.missing(root / coco.NAME, coco.IMAGES)]
         if absent and not source:  # room for all of it, before the first byte of any
-            kept = {name: wanted, coco.NAME: absent}
+            kept = {name: missing_annotations, coco.NAME: absent}
             to_fetch = [
                 file
                 for owner, files in kept.items()
@@ -52,7 +54,7 @@ def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
                 if file.name not in given and not (downloads(root, owner) / file.name).is_file()
             ]
             check_space(card, downloads(root, name), to_fetch, unpacked=card.unpacked_bytes + IMAGE_BYTES)
-        for path in gather(card, downloads(root, name), given=given, files=wanted).values():
+        for path in gather(card, downloads(root, name), given=given, files=missing_annotations).values():
             unpack(path, root / name)
         if absent:
             coco.place(coco.IMAGES, root=root, given=given, source=source)

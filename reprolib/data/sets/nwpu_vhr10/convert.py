@@ -74,8 +74,8 @@ def published() -> Contents:
 
 def is_prepared(folder: Path, *, contents: Contents) -> bool:
     """Whether `folder` holds the whole converted set, as this version writes it."""
-    found = sum(1 for _ in (folder / "images").glob("*.jpg"))
-    return found == contents.images and is_whole(folder, _made(contents))
+    images = sum(1 for _ in (folder / "images").glob("*.jpg"))
+    return images == contents.images and is_whole(folder, _made(contents))
 
 
 def convert(source: Path, folder: Path, *, contents: Contents, annotations: Path | None = None) -> None:
@@ -120,8 +120,8 @@ def _opened(source: Path) -> Iterator[Files]:
     """The files of a zip or of a folder, by their path; a folder's own name, which may be `images`, is part of it."""
     if source.is_dir():
         whole = source.resolve()
-        found = sorted(file for pattern in ("*.jpg", ANNOTATIONS) for file in whole.rglob(pattern))
-        yield {file.relative_to(whole.parent).as_posix(): file.read_bytes for file in found}
+        paths = sorted(file for pattern in ("*.jpg", ANNOTATIONS) for file in whole.rglob(pattern))
+        yield {file.relative_to(whole.parent).as_posix(): file.read_bytes for file in paths}
         return
     if source.suffix.lower() == ".rar":
         raise DataError(f"{source}: RAR archives are not read here; unpack it and give the folder")
@@ -140,12 +140,12 @@ def _document(source: Path, files: Files, annotations: Path | None, contents: Co
     Whatever passes the checksum is well-formed, which pycocotools relies on.
     """
     if annotations is not None:
-        found = {str(annotations): annotations.read_bytes()}
+        candidates = {str(annotations): annotations.read_bytes()}
     else:
-        found = {f"{source}: {path}": files[path]() for path in _named(files, ANNOTATIONS)}
-    text = next((text for text in found.values() if _sha256(text) == contents.annotations), None)
+        candidates = {f"{source}: {path}": files[path]() for path in _named(files, ANNOTATIONS)}
+    text = next((text for text in candidates.values() if _sha256(text) == contents.annotations), None)
     if text is None:
-        digests = ", ".join(f"{path} has {_sha256(text)}" for path, text in found.items()) or f"{source} has none"
+        digests = ", ".join(f"{path} has {_sha256(text)}" for path, text in candidates.items()) or f"{source} has none"
         raise DataError(
             f"{ANNOTATIONS} of sha256 {contents.annotations} is needed, {digests}; see the card of nwpu_vhr10 for where"
             " to get it, and give it with --from-archive too"

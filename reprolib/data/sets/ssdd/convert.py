@@ -110,12 +110,12 @@ def convert(source: Path, folder: Path, *, contents: Contents, annotations: Path
         _check_images(source, document["images"])
         for name, names in _parts(source, document, contents).items():
             written = part_of(document, names, of=f"the list of {name}")
-            found = len(written["images"]), len(written["annotations"])
-            if found != contents.counts[name]:
+            counted = len(written["images"]), len(written["annotations"])
+            if counted != contents.counts[name]:
                 images, ships = contents.counts[name]
                 raise DataError(
-                    f"{source}: {name} has {found[0]} images and {found[1]} ships, there must be {images} and {ships};"
-                    f" this is not the published set: {UNPACK}"
+                    f"{source}: {name} has {counted[0]} images and {counted[1]} ships, there must be {images} and"
+                    f" {ships}; this is not the published set: {UNPACK}"
                 )
             write_document(part / "annotations" / f"{name}.json", written)
 
@@ -153,11 +153,11 @@ def _parts(source: Path, document: dict, contents: Contents) -> dict[str, set[st
     if not contents.json:
         folder = _voc_folder(source) / "ImageSets" / "Main"
         for name, expected in parts.items():
-            found = _listed(folder / f"{name}.txt")
-            if found != expected:
-                odd = min(found ^ expected)
+            listed = _listed(folder / f"{name}.txt")
+            if listed != expected:
+                odd = min(listed ^ expected)
                 raise DataError(
-                    f"{folder / name}.txt: {odd} is {'in' if odd in found else 'not in'} it, against the official"
+                    f"{folder / name}.txt: {odd} is {'in' if odd in listed else 'not in'} it, against the official"
                     f" split (test: numbers that end in 1 or 9; inshore: 46 of them); {UNPACK}"
                 )
     own = set(contents.own_test)
@@ -174,15 +174,15 @@ def _listed(path: Path) -> set[str]:
 def _voc_folders(source: Path) -> list[Path]:
     """Where `PSeg_SSDD/voc_style` lies: some archives unpack to Official-SSDD-OPEN/Official-SSDD-OPEN."""
     own = [source] if (source / "Annotations").is_dir() else []
-    return own + [found for above in ("", "*/", "*/*/") for found in sorted(source.glob(above + VOC))]
+    return own + [folder for above in ("", "*/", "*/*/") for folder in sorted(source.glob(above + VOC))]
 
 
 def _voc_folder(source: Path) -> Path:
-    found = _voc_folders(source)
-    if len(found) != 1:
-        state = f"holds both {found[0]} and {found[1]}" if found else f"holds no {VOC}"
+    folders = _voc_folders(source)
+    if len(folders) != 1:
+        state = f"holds both {folders[0]} and {folders[1]}" if folders else f"holds no {VOC}"
         raise DataError(f"{source}: {state}; {UNPACK}")
-    return found[0]
+    return folders[0]
 
 
 def _from_xml(source: Path, contents: Contents) -> dict:
@@ -193,9 +193,9 @@ def _from_xml(source: Path, contents: Contents) -> dict:
     for number, file in enumerate(files, start=1):
         content = file.read_bytes()
         manifest.update(f"{hashlib.sha256(content).hexdigest()}  {file.name}\n".encode())
-        image, found = _read_xml(file, content)
+        image, ships = _read_xml(file, content)
         images.append({"id": number} | image)
-        polygons += [(number, [polygon]) for polygon in found]
+        polygons += [(number, [polygon]) for polygon in ships]
     if manifest.hexdigest() != contents.manifest:
         print(
             f"ssdd: the annotations have the manifest {manifest.hexdigest()}, those of the known copy"

@@ -33,8 +33,8 @@ def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | 
 
 def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     with lock(root, f"{SOURCE}_source"):
-        if found := find(name, options, root=root):  # made under the other name meanwhile
-            return found
+        if prepared := find(name, options, root=root):  # made under the other name meanwhile
+            return prepared
         card, labels = CARDS[SOURCE], _labels(name, options)
         archive, annotations = card.files
         given, paths = given_files(card, options.get("from_archive")), {}
