@@ -13,12 +13,11 @@ import yaml
 
 from reprolib.audit import verb as audit_verb
 from reprolib.data import verb as data_verb
+from reprolib.papers.addresses import ADDRESSES
 from reprolib.papers.elsewhere import use_papers
 from reprolib.params import Profile, Run, load_profile, resolve
 from reprolib.pipeline.submit import verb as submit_verb
 from reprolib.prompting import verb as segment_verb
-
-ADDRESSES = "experiments: an id, a row (seanet-2:1), a table (seanet-2) or `all`"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,8 @@ from reprolib.experiment import Experiment, Row, Table
 from reprolib.papers.catalog import all_experiments, all_tables, papers
 from reprolib.params import ALL, ParamsError, Profile, Run, resolve
 
+ADDRESSES = "experiments: an id, a row (seanet-2:1), a table (seanet-2) or `all`"  # for the help of commands
+
 
 def resolve_addresses(names: Iterable[str]) -> list[Experiment]:
     """The experiments of all addresses, each once, in the order given. Raises ParamsError with the nearest names."""

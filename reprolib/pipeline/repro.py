@@ -57,9 +57,7 @@ def _repro_all(profile: Profile, *, jobs: int) -> None:
     clock = Clock()
     with _processes(jobs):
         with clock.phase("data and plan"):
-            if jobs > 1:
-                stages_side_by_side([f"data@{name}" for name in profile.data], jobs=jobs)
-            dvc("repro", "plan")
+            bring_plan_up_to_date(profile, jobs=jobs)
         with clock.phase("runs"):
             runs, seconds = _bring_up_to_date(runs_of(profile), jobs=jobs)
         if jobs > 1:
@@ -81,10 +79,7 @@ def _repro_part(profile: Profile, addresses: Sequence[str], *, listed: bool, job
     clock = Clock()
     with _processes(jobs):
         with clock.phase("data and plan"):
-            data = [f"data@{name}" for name in _datasets(profile, addresses, listed=listed)]
-            if jobs > 1:
-                stages_side_by_side(data, jobs=jobs)
-            dvc("repro", "--single-item", *([] if jobs > 1 else data), "plan")
+            bring_plan_up_to_date(profile, addresses, listed=listed, jobs=jobs)
         with clock.phase("runs"):
             changed, seconds = _bring_up_to_date(runs, jobs=jobs)
             side_by_side(unlisted, _verb_commands, jobs=jobs)
@@ -92,6 +87,21 @@ def _repro_part(profile: Profile, addresses: Sequence[str], *, listed: bool, job
             with clock.phase("tables"):
                 dvc("repro", "--single-item", *[f"tables@{name}" for name in tables])
     _tell_time(profile, clock, changed, seconds, jobs)
+
+
+def bring_plan_up_to_date(
+    profile: Profile, addresses: Sequence[str] = (), *, listed: bool = True, jobs: int = 1
+) -> None:
+    """Prepare the data sets and write what each run depends on; with addresses, only the data sets that they need.
+
+    listed, jobs: see `repro`.
+    """
+    names = _datasets(profile, addresses, listed=listed) if addresses else profile.data
+    data = [f"data@{name}" for name in names]
+    if jobs > 1:
+        stages_side_by_side(data, jobs=jobs)
+        data = []
+    dvc("repro", "--single-item", *data, "plan")
 
 
 def runs_of(profile: Profile, addresses: Sequence[str] = ()) -> list[str]:
@@ -143,7 +153,7 @@ def _bring_up_to_date(runs: Sequence[str], *, jobs: int) -> tuple[list[str], flo
         return runs, side_by_side(runs, repro_commands, jobs=jobs)
     began = time.monotonic()
     if runs:
-        dvc("repro", *stages_of(*runs))
+        dvc("repro", "--single-item", *stages_of(*runs))
     return runs, time.monotonic() - began
 
 

@@ -176,7 +176,7 @@ def test_a_second_run_finds_nothing_to_do(clone):
 
 def test_an_edited_report_retrains_nothing(clone):
     first = "from __future__ import annotations\n"
-    clone.edit("reprolib/tables/verdict.py", first, f"{first}\nEDITED = True\n")
+    clone.edit("reprolib/tables/verdicts.py", first, f"{first}\nEDITED = True\n")
     try:
         changed = clone.changed_stages()
     finally:

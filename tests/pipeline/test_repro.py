@@ -87,7 +87,7 @@ def test_a_row_takes_its_run_its_data_and_its_table(demo):
     run = "coco-mask_rcnn_r101-seanet~background_channels.True~dialect.mm-0"
     assert called == [
         ("repro", "--single-item", "data@street", "plan"),
-        ("repro", *(f"{stage}@{run}" for stage in stages)),
+        ("repro", "--single-item", *(f"{stage}@{run}" for stage in stages)),
         ("repro", "--single-item", "tables@seanet-2"),
     ]
     assert started == {}
@@ -96,7 +96,7 @@ def test_a_row_takes_its_run_its_data_and_its_table(demo):
 def test_an_id_renders_no_table(demo):
     profile, called, _ = demo
     repro.repro(profile, addresses=["coco-mask_rcnn_r50"], jobs=1)
-    assert called[-1] == ("repro", "train@coco-mask_rcnn_r50-0", "evaluate@coco-mask_rcnn_r50-0")
+    assert called[-1] == ("repro", "--single-item", "train@coco-mask_rcnn_r50-0", "evaluate@coco-mask_rcnn_r50-0")
 
 
 def test_a_table_that_describes_data_prepares_them(demo):

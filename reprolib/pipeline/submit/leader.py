@@ -14,8 +14,9 @@ from pathlib import Path
 from reprolib.evaluation.environment import git_state
 from reprolib.files import write_json
 from reprolib.params import Profile
-from reprolib.pipeline.dvc import dvc, stages_of, stale
-from reprolib.pipeline.repro import runs_of
+from reprolib.pipeline.dvc import stages_of, stale
+from reprolib.pipeline.matrix import write_matrix
+from reprolib.pipeline.repro import bring_plan_up_to_date, runs_of
 from reprolib.pipeline.runs.paths import WORK
 from reprolib.pipeline.side_by_side import default_jobs
 from reprolib.pipeline.submit import queue
@@ -51,15 +52,17 @@ class Options:
     retries: int = 2
 
 
-def submit(profile: Profile, options: Options, *, tables: Sequence[str] = (), follow: bool = True) -> bool:
+def submit(profile: Profile, options: Options, *, addresses: Sequence[str] = (), follow: bool = True) -> bool:
     """Submit the runs that are neither done nor under way; returns whether all of them are done at the end.
 
-    follow: wait for them, telling what happens, and send lost ones again. Raises SubmitError.
+    addresses: only the runs of these experiments, rows and tables. follow: wait for them, telling what happens, and
+    send lost ones again. Raises SubmitError.
     """
     with held(ROOT / profile.name / "leader", wait=False, whose="another `reprolib submit` follows these runs"):
         queue.check(options.cluster)
-        dvc("repro", "plan")
-        runs = runs_of(profile, tables)
+        write_matrix(profile)
+        runs = _runs(profile, addresses)
+        bring_plan_up_to_date(profile, addresses)
         missing = _missing(runs, remote=options.remote)
         folders = {run: folder_of(profile, run) for run in missing}
         states = _states(folders)
@@ -72,9 +75,18 @@ def submit(profile: Profile, options: Options, *, tables: Sequence[str] = (), fo
         return not missing if not follow else _follow(profile, folders, options)
 
 
-def status(profile: Profile, *, tables: Sequence[str] = ()) -> list[dict[str, object]]:
+def _runs(profile: Profile, addresses: Sequence[str]) -> list[str]:
+    if runs := runs_of(profile, addresses):
+        return runs
+    raise SubmitError(
+        f"profile {profile.name!r} lists none of {', '.join(addresses) or 'its runs'}: add them to `experiments` in"
+        " params.yaml and commit it"
+    )
+
+
+def status(profile: Profile, *, addresses: Sequence[str] = ()) -> list[dict[str, object]]:
     """For each run: run, state, job, tries, where, progress and log; changes nothing. Raises SubmitError."""
-    runs = runs_of(profile, tables)
+    runs = _runs(profile, addresses)
     changed = set(stale(*stages_of(*runs)))
     folders = {run: folder_of(profile, run) for run in runs if changed.intersection(stages_of(run))}
     states = _states(folders)

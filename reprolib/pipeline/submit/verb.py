@@ -7,13 +7,16 @@ import importlib.util
 
 import yaml
 
+from reprolib.papers.addresses import ADDRESSES
 from reprolib.params import load_profile
 
 HELP = "run what the active profile lacks on Slurm, or on the GPUs of this machine, and restore the results"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--table", action="append", default=[], help="only the runs that this table shows")
+    parser.add_argument(
+        "address", nargs="*", metavar="ADDRESS", help=f"only {ADDRESSES}, as far as the profile lists them"
+    )
     parser.add_argument("--cluster", choices=("slurm", "local"), help="by default slurm where there is sbatch")
     parser.add_argument(
         "--workers", type=int, default=0, metavar="N", help="runs at a time; by default as the GPUs suffice"
@@ -44,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"{leader.cancel(profile)} jobs ended")
         return 0
     if options.status:
-        print(table(leader.status(profile, tables=options.table)))
+        print(table(leader.status(profile, addresses=options.address)))
         return 0
     done = leader.submit(
         profile,
@@ -56,10 +59,10 @@ def run(options: argparse.Namespace) -> int:
             remote=options.remote,
             retries=options.retries,
         ),
-        tables=options.table,
+        addresses=options.address,
         follow=not options.detach,
     )
-    print(table(leader.status(profile, tables=options.table)))
+    print(table(leader.status(profile, addresses=options.address)))
     if done:
         print("All runs are here; `dvc repro` renders the tables.")
     return 0 if done or options.detach else 1
