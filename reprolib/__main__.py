@@ -9,7 +9,7 @@ from reprolib.pipeline import warm
 
 def main() -> int:
     """Run the verb, forked from a warm process where there is one."""
-    address = os.environ.pop(warm.ADDRESS, "")  # what is forked there asks no more
+    address = os.environ.pop(warm.ADDRESS, "")  # the forked process starts its own commands as usual
     if address:
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # it has ended
             return warm.ask(address, "reprolib", *sys.argv[1:])

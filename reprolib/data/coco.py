@@ -16,7 +16,7 @@ from reprolib.data.findings import Findings
 from reprolib.data.images import read_image, read_labels
 from reprolib.data.transforms import training_transform
 
-CACHE_BYTES = 512 * 2**20  # sets whose decoded images fit are kept in memory: a CPU trains faster than it decodes
+CACHE_BYTES = 512 * 2**20  # decoded images of sets up to this size stay in memory: decoding takes longer than training
 
 
 class CocoInstances(Dataset):
@@ -159,7 +159,7 @@ class CocoInstances(Dataset):
 
     def _image(self, index: int) -> torch.Tensor:
         if self._cache is not None and index in self._cache:
-            return self._cache[index].clone()  # whoever gets the item may write into it
+            return self._cache[index].clone()  # the caller may write into it
         height, width = self.sizes[index]
         try:
             image = read_image(self.image_path(index), height=height, width=width)

@@ -143,7 +143,7 @@ def _check_box(annotation: dict, image: dict | None, findings: Findings) -> None
 
 
 def _leaves(box: list[float], image: dict) -> bool:
-    """With one pixel of grace: sources that count pixels inclusively make boxes one larger than the polygon."""
+    """With a tolerance of 1 px: boxes of sources that count both end pixels are 1 px larger than the polygon."""
     width, height = image.get("width"), image.get("height")
     if not is_side(width) or not is_side(height):
         return False  # reported already

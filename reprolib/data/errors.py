@@ -1,4 +1,4 @@
-"""The one error of the data layer."""
+"""The error of the data layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, gathered so that the same fault a thousand times is one line."""
+"""What is wrong with a data set, collected so that a fault that occurs a thousand times is a single line."""
 
 from __future__ import annotations
 

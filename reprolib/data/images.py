@@ -32,7 +32,7 @@ def read_image(path: Path, *, height: int = 0, width: int = 0) -> torch.Tensor:
             elif image.mode in (
                 "RGBA",
                 "LA",
-            ):  # `convert` alone may blend; the hidden colours are the measured ones
+            ):  # `convert` alone may blend; the colours under the alpha channel are the measured ones
                 pixels = np.asarray(image.convert("RGBA"))[..., :3]
             else:
                 pixels = np.asarray(image.convert("RGB"))

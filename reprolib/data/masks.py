@@ -42,8 +42,8 @@ def decode(rles: Sequence[Rle], *, height: int, width: int) -> torch.Tensor:
     for mask, rle, box in zip(pixels, rles, boxes(rles).int().tolist(), strict=True):
         x0, y0, x1, y1 = box
         runs = _decode_counts(rle["counts"])
-        runs[0] -= x0 * height  # runs go down the columns, so this is the way to the first column of the box
-        if runs[0] < 0:  # begins with empty runs: legal, and rare
+        runs[0] -= x0 * height  # runs go down the columns: these pixels are left of the box
+        if runs[0] < 0:  # begins with empty runs: allowed, but rare
             mask[:] = coco_mask.decode([rle])[..., 0]
             continue
         columns = np.repeat(np.arange(len(runs), dtype=np.uint8) & 1, runs)[: (x1 - x0) * height]
@@ -86,7 +86,7 @@ def _from_polygons(polygons: list, *, height: int, width: int) -> tuple[Rle | No
             raise MaskError("a polygon holds NaN or infinity")
         if len(points) >= 6 and len(points) % 2 == 0:
             reach = np.abs(points.reshape(-1, 2) / (width, height) - 0.5).max()
-            if reach > 1.5:  # rasterising it would take memory by its length
+            if reach > 1.5:  # the memory of rasterising it would grow with its length
                 raise MaskError("a polygon lies farther outside its image than the image is large")
             usable.append(polygon)
     dropped = len(polygons) - len(usable)

@@ -54,7 +54,7 @@ def split_sizes(name: str, options: Mapping[str, object], report: Mapping | None
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What one source of a data set takes. files: fetched and kept; unpacked: written beside them, None: not known."""
+    """What a source of a data set takes. files: fetched and kept; unpacked: written beside them, None: not known."""
 
     name: str
     files: tuple[File, ...]

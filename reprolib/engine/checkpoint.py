@@ -1,7 +1,8 @@
 """Checkpoints that survive a kill at any moment.
 
-A checkpoint is written beside its place and renamed into it; the two newest are kept, so that a damaged one costs
-some iterations and not the run. Files hold tensors and plain containers only and are read with weights_only=True.
+A checkpoint is written under another name and renamed when it is whole. The two newest are kept, so that damage to the
+newest costs some iterations and not the run. Files hold tensors and plain containers only and are read with
+weights_only=True.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class CheckpointError(RuntimeError):
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a work folder for this process; raises CheckpointError when another process holds it.
+    """Lock a work folder for this process; raises CheckpointError when another process has locked it.
 
-    The system frees the hold when the process dies, however it dies, and data loader workers do not inherit it.
+    The system releases the lock when the process dies, however it dies, and data loader workers do not inherit it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -58,7 +59,7 @@ def save_checkpoint(folder: Path, state: dict, *, iteration: int, keep: int = KE
 
 
 def load_checkpoint(folder: Path) -> dict | None:
-    """The newest readable checkpoint, tensors on the CPU, or None; says on standard output which ones are damaged.
+    """The newest readable checkpoint, tensors on the CPU, or None; prints which checkpoints are damaged.
 
     Damaged files are deleted: they would count among the newest two.
     """
@@ -75,7 +76,7 @@ def load_checkpoint(folder: Path) -> dict | None:
 
 
 def _damage(path: Path) -> str:
-    """What is wrong with the file, or nothing. torch.load compares no checksums: a flipped bit would train on."""
+    """What is wrong with the file, or "". torch.load compares no checksums and would not notice a flipped bit."""
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()

@@ -1,6 +1,6 @@
 """The same network computed in another way: memory layout, compiled parts. Both change a model in place.
 
-They change results by rounding, so a schedule asks for them by name and they belong to a run's recipe.
+They change results by rounding, so they are switched on in a schedule and belong to a run's recipe.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from torch import nn
 
 from reprolib.params import Schedule
 
-SHAPES = 64  # compiled forms of one function: so many input shapes of so many modules before torch gives up silently
+SHAPES = 64  # compiled variants of a function (input shapes times modules); beyond them torch silently stops compiling
 
 
 def set_computation(model: nn.Module, schedule: Schedule) -> None:
-    """Do what the schedule's `channels_last` and `compile` ask for; raises ValueError as `static_parts` does."""
+    """Do what the schedule's `channels_last` and `compile` say; raises ValueError as `static_parts` does."""
     if schedule.channels_last:
         use_channels_last(model)
     if schedule.compile:
@@ -22,7 +22,7 @@ def set_computation(model: nn.Module, schedule: Schedule) -> None:
 
 
 def use_channels_last(model: nn.Module) -> None:
-    """Weights and input channels last; on a CPU the input is so anyway, see `conv_layout`."""
+    """Weights and input in channels-last layout; on a CPU the input always is, see `conv_layout`."""
     model.to(memory_format=torch.channels_last)
     set_input_layout(model, torch.channels_last)
 

@@ -1,4 +1,4 @@
-"""Which device a run uses, what it is called, and what is moved to it."""
+"""The device of a run: choosing it, its name and memory, moving data to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OVERRIDE = "REPROLIB_DEVICE"
 def pick_device() -> str:
     """ "cuda" where a CUDA device really computes, else "cpu"; the environment variable REPROLIB_DEVICE overrides it.
 
-    Raises ValueError when the override names no device, RuntimeError when it names one that does not work.
+    Raises ValueError when the override names no device, RuntimeError when the named device does not work.
     """
     override = os.environ.get(OVERRIDE, "").strip()
     if not override:
@@ -55,7 +55,7 @@ def peak_memory_mb(device: str) -> float:
 
 
 def synchronise(device: str) -> None:
-    """Wait until the device has finished what was given to it, so that a clock read afterwards is right."""
+    """Wait until the device has finished all its work, so that times taken afterwards are right."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -63,7 +63,7 @@ def synchronise(device: str) -> None:
 def to_device(images: list[Tensor], targets: list[dict], *, device: str) -> tuple[list[Tensor], list[dict]]:
     """Images uint8 [3,H,W] -> float [3,H,W] in 0..1, and targets, as plain tensors on the device.
 
-    The copy is made of bytes, a quarter of the floats. Raises TypeError for images of another type.
+    Bytes are copied, a quarter of the size of floats. Raises TypeError for images of another type.
     """
     moved = []
     for image in images:
@@ -80,7 +80,7 @@ def to_device(images: list[Tensor], targets: list[dict], *, device: str) -> tupl
 
 
 def _trouble(device: str) -> str:
-    """Why a small computation fails on the device, or nothing. A driver may list a GPU that torch has no code for."""
+    """Why a small computation fails on the device, or "". A driver may list a GPU that torch has no code for."""
     try:
         (torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)).sum().item()
     except (RuntimeError, AssertionError) as error:

@@ -1,4 +1,4 @@
-"""Detections of a data set as COCO results, and how fast they came."""
+"""Detections on a data set as COCO results, and their speed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INCLUDES = (
     "copy to the device, resize, network, post-processing, masks pasted at image size;"
     " not image decoding, not RLE encoding; first batch excluded"
 )
-GPU_WORKERS = 4  # processes that read images ahead; on a CPU they would take the cores that are timed
+GPU_WORKERS = 4  # processes that read images ahead; on a CPU they would slow down what is timed
 
 
 def predict(
@@ -37,9 +37,9 @@ def predict(
         results: COCO results, unrounded: image_id, category_id (the data set's own), bbox [x, y, w, h] in px, score,
             segmentation (RLE) and, from models that rank masks apart, mask_score. All of them in the first process,
             none in the others.
-        speed: images_per_second, seconds, images (those timed), batch_size, device, hardware, includes (what the
-            clock saw). A process' first batch, which pays for warming up, is timed only where nothing else was; of
-            several processes images and seconds are sums, so that the rate is that of one.
+        speed: images_per_second, seconds, images (those timed), batch_size, device, hardware, includes (what was
+            timed). A process' first batch, which includes warming up, is timed only where there is no other;
+            of several processes images and seconds are sums, so that the rate is that of a single process.
 
     Raises ValueError for an output that breaks the contract, naming the image.
     """
@@ -161,7 +161,7 @@ def coco_results(
 
 
 class _Images(Dataset):
-    """Items (index, image): targets stay behind, crossing processes with their masks would cost more than the image."""
+    """Items (index, image) without targets: sending their masks between processes would cost more than the image."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset

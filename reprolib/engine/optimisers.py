@@ -20,8 +20,8 @@ def parameter_groups(model: nn.Module, schedule: Schedule) -> list[dict]:
     This is detectron2's rule (WEIGHT_DECAY_NORM 0, Mask2Former's WEIGHT_DECAY_EMBED 0, biases decayed like weights);
     for recipes of MMDetection that decay norms too, a schedule's `norm_weight_decay` is its `weight_decay`.
     Where the schedule has a `backbone_factor`, the parameters of `model.backbone` are in groups of their own; each
-    group's `factor` says in what parts of the learning rate it trains.
-    Frozen parameters are in none; a parameter shared by several modules is in one. Empty groups are left out.
+    group's `factor` is multiplied with the learning rate.
+    Frozen parameters are in no group; a parameter that modules share is in a single group. Empty groups are left out.
     Raises ValueError when nothing can be trained.
     """
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
@@ -46,7 +46,7 @@ def build_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimiz
     Raises ValueError for another name.
     """
     groups = parameter_groups(model, schedule)
-    # One fused kernel for all parameters: their number, not their size, is what a step over thin networks costs.
+    # A fused kernel updates all parameters at once: in thin networks their number, not their size, takes the time.
     if schedule.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=schedule.lr, momentum=schedule.momentum, fused=True)
     if schedule.optimizer == "adamw":

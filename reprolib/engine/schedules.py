@@ -61,7 +61,7 @@ def _one_cycle(iteration: int, total: int) -> float:
     first, end = 1 / START_DIVISOR, 1 / (START_DIVISOR * END_DIVISOR)
     if iteration <= peak:
         return _cosine(first, 1.0, iteration / peak if peak else 1.0)
-    peak = max(peak, 0)  # of a run of less than four steps the rise is not seen
+    peak = max(peak, 0)  # a run of fewer than four steps has no rise
     return _cosine(1.0, end, (iteration - peak) / (last - peak) if last > peak else 0.0)
 
 

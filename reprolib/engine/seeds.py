@@ -1,4 +1,4 @@
-"""Random number generators: seeded as a whole, or as a function of where a run stands."""
+"""Seeds of the random number generators, also for one position of a run."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def seed_everything(seed: int, *, deterministic: bool = False) -> None:
 def derived_seed(seed: int, *position: int) -> int:
     """A seed for one position of a run, unrelated to those of neighbouring positions and seeds (63 bits).
 
-    Plain sums would not do: seed 0 at batch 1 would draw what seed 1 draws at batch 0.
+    Sums would not do: seed 0 at batch 1 would draw the same numbers as seed 1 at batch 0.
     """
     return int(np.random.SeedSequence((seed, *position)).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -15,10 +15,10 @@ import numpy as np
 from reprolib.evaluation.matches import THRESHOLDS, Matches
 
 RESAMPLES = 1000
-RECALLS = np.linspace(0.0, 1.0, 101)  # as COCO's code has them, to the last bit
+RECALLS = np.linspace(0.0, 1.0, 101)  # exactly those of COCO's code
 IOU_50, IOU_75 = 0, 5
 SIZES = {"s": 1, "m": 2, "l": 3}  # positions among the areas
-CELLS = 3_000_000  # detections times resamples that are worked on at a time: bounds the memory
+CELLS = 3_000_000  # detections times resamples that are worked on at a time: limits the memory
 
 
 def resample_counts(images: int, *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -103,7 +103,7 @@ def _copies(
     times = np.where(tied, np.maximum(most[image], 1), 1)
     place = np.repeat(place, times)
     copy = np.arange(len(place)) - np.repeat(np.cumsum(times) - times, times)
-    order = np.lexsort((place, copy, block[place]))  # in a block copy after copy
+    order = np.lexsort((place, copy, block[place]))  # within a block: all of the first copy, then of the second
     place, copy = place[order], copy[order]
     return image[place], np.where(tied[place], copy, -1), place
 
@@ -133,7 +133,7 @@ def _accumulate(
     higher precision and no recall that the last has not, so they change nothing.
     """
     varies = counted.any(axis=0) & ~counted.all(axis=0)
-    kept = true.any(axis=0) | varies  # detections that need a look at each threshold
+    kept = true.any(axis=0) | varies  # detections whose flags differ between thresholds
     (rows,) = np.nonzero(kept)
     (false,) = np.nonzero(counted.all(axis=0) & ~kept)
     defined = objects > 0
@@ -169,7 +169,7 @@ def _accumulate(
 def _recalls_reached(hits: np.ndarray, objects: np.ndarray) -> np.ndarray:
     """How many of the 101 recalls hits / objects is not below, in COCO's own arithmetic; float64 [rows, B]."""
     recall = hits / np.maximum(objects, 1)
-    last = (recall * 100 + 1e-9).astype(np.int16)  # the recall that is reached, or missed by the last bit alone
+    last = (recall * 100 + 1e-9).astype(np.int16)  # the largest recall that is reached, or missed by rounding alone
     return last + (RECALLS.take(last) <= recall).astype(np.float64)
 
 

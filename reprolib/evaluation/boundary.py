@@ -2,8 +2,8 @@
 
 A mask's boundary region is its pixels within d of its contour, d being 2 % of the image's diagonal, rounded, at least
 1. The image's border counts as contour. A detection matches an object by the smaller of their mask IoU and the
-IoU of their boundary regions; crowds, whose contour means nothing, go by their mask, as in the publication's code. All
-else is COCO's evaluation, which pycocotools does here.
+IoU of their boundary regions; crowds, whose contour has no meaning, are matched by their mask, as in the publication's
+code. All else is COCO's evaluation, which pycocotools does here.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def boundary_region(rle: Mapping[str, object]) -> dict[str, object]:
     """The pixels of a mask that lie within d of its contour or of the image's border, RLE to RLE."""
     height, width = rle["size"]
     reach = max(1, round(DILATION_RATIO * math.hypot(height, width)))
-    where = cut_out(rle)  # what lies outside the mask's box is not the mask, in the image or beyond it
+    where = cut_out(rle)  # outside of its box there is no pixel of the mask
     mask = decode(rle)
     if mask[where].size:
         mask[where] &= ~erode(mask[where], reach, outside=False)
@@ -81,8 +81,8 @@ class _BoundaryEvaluation(COCOeval):
         ious = super().computeIoU(imgId, catId)  # [detections by falling score, objects]
         if not len(ious):
             return ious
-        # The smaller IoU of a pair below the lowest threshold is below it too: such a pair never matches, and
-        # most pairs are such. Only the others need the boundaries, which cost most.
+        # A pair whose mask IoU is below the lowest threshold never matches, whatever its boundary IoU. Most pairs are
+        # like this. Only the others need the IoU of the boundaries, which takes most of the time.
         objects = self._gts[imgId, catId]
         near = (ious >= self.params.iouThrs[0]) & [not entry["iscrowd"] for entry in objects]
         rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))

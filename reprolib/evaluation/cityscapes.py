@@ -12,7 +12,7 @@ The rules are those of evaluation/evalInstanceLevelSemanticLabeling.py in https:
   half to either side of its point; classes without objects are not averaged.
 
 The official package reads one PNG per detection and counts pixels object by object; here run lengths are intersected,
-with the same integers, so the numbers are equal (tests hold them so), in seconds. Where objects exist and all
+with the same integers, so the numbers are equal (tests check this), and it takes seconds. Where objects exist and all
 detections of their class are left out the official script stops with an IndexError; here AP is 0.
 """
 
@@ -31,7 +31,7 @@ from reprolib.data.sets.cityscapes.labels import IDS_SUFFIX, IMAGE_SUFFIX, VOID
 from reprolib.evaluation.coco_inputs import EvaluationError, clean_detections, clean_ground_truth, load
 
 OFFICIAL = "rules of cityscapesScripts 2.3.0"
-THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # the official script's own, rounding errors and all
+THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # the official script's own, with their rounding errors
 SMALLEST = 100  # px of an object that is evaluated
 
 

@@ -1,6 +1,6 @@
 """COCO's average precision and recall for boxes and masks: one adapter, two backends.
 
-pycocotools is the reference; hotcoco gives the same arrays many times faster (tests hold the two equal).
+pycocotools is the reference; hotcoco gives the same arrays many times faster (tests check that both are equal).
 Both only fill the precision and recall arrays: the twelve numbers, the per-class ones and the curves are read
 from these by the same few lines here, in percent, with None where COCO prints -1 (no such object).
 Which quirks of real data are mended before: `reprolib.evaluation.coco_inputs`.

@@ -1,7 +1,7 @@
 """What COCO's evaluation reads of a ground truth and of detections: checked, copied, free of quirks.
 
-Where the wild data differs from what COCO's code expects:
-- Annotation ids are renumbered from 1, since COCO's code takes a match to annotation 0 for no match.
+Where real data differs from what COCO's code expects:
+- Annotation ids are renumbered from 1, since COCO's code treats a match with annotation 0 as no match.
 - A missing `iscrowd` is 0. A missing `area` is the mask's pixel count, or the box's area without a mask.
 - `area` puts an object into the small, medium or large bin. COCO uses the JSON's value, and so do we by
   default (area="json"), but some data sets write the box's area there; area="mask" counts pixels instead.
@@ -47,7 +47,7 @@ def clean_ground_truth(source: Path | str | Mapping[str, object], iou_type: str,
         clean["iscrowd"] = int(annotation.get("iscrowd") or 0)
         segmentation, box, json_area = (annotation.get(key) for key in ("segmentation", "bbox", "area"))
         rle = None
-        # decoding polygons is the slow part: only where something is read from the mask
+        # decoding polygons is slow, so it is done only where the mask is needed
         if segmentation and (iou_type == "segm" or not box or json_area is None or area == "mask"):
             rle = _encoded(segmentation, images[clean["image_id"]], name)
         if rle is None and (iou_type == "segm" or area == "mask"):

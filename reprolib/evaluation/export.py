@@ -28,7 +28,14 @@ from reprolib.files import write_atomic
 SUFFIXES: Mapping[str, str] = MappingProxyType(
     {"coco": ".zip", "lvis": ".json", "isaid": ".zip", "cityscapes": ".zip", "bbbc038": ".csv"}
 )
-ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # zip's first: what is inside decides the bytes, not when it was written
+ZIP_TIME = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the earliest of zip, so that the bytes depend on the content alone
 
 
 def export(
@@ -106,7 +113,7 @@ def _write_zip(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
         with zipfile.ZipFile(part, "w") as archive:
             for name, content in files:
                 stored = zipfile.ZipInfo(name, ZIP_TIME)
-                # a PNG is compressed already
+                # PNGs are compressed already
                 stored.compress_type = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
                 archive.writestr(stored, content)
         part.replace(path)

@@ -2,7 +2,7 @@
 
 EncodedPixels are pairs of start and length; pixels are numbered from 1, down the columns, left to right. Masks of an
 image must not overlap: a pixel belongs to the best scored mask on it, at equal scores to the earlier one; what is
-covered whole is left out. An image without masks has a row with none. The metric knows no scores, so detections below
+covered whole is left out. An image without masks has a row with none. The metric uses no scores, so detections below
 `MIN_SCORE` are left out before. ImageId is the name of the image file without its suffix.
 """
 

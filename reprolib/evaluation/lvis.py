@@ -8,7 +8,7 @@ has it:
 - Nor does anything whose area is 0. There are no crowds.
 - APr, APc and APf average the classes that the category's `frequency` calls rare, common and frequent.
 
-hotcoco matches and accumulates: it gives what lvis-api gives (tests hold the two equal), which PyPI's release 0.5.3 of
+hotcoco matches and accumulates: it gives what lvis-api gives (tests check this), which PyPI's release 0.5.3 of
 that package no longer can on today's NumPy. The best 300 are taken here.
 """
 

@@ -119,7 +119,7 @@ def score(
         if protocol.rules == "lvis":
             matched = accumulate_lvis(ground_truth, detections, iou_type, area=area)
         else:
-            # pycocotools signs the numbers; where they only draw a curve the fast backend will do.
+            # Metrics come from pycocotools, the reference; where only a curve is drawn the fast backend is enough.
             backend = "hotcoco" if official and iou_type == "segm" else "pycocotools"
             matched = accumulate(
                 ground_truth,

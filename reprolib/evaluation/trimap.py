@@ -87,7 +87,7 @@ def band_scores(rle: Mapping[str, object], detection: Mapping[str, object] | Non
     """
     where = cut_out(rle, max(WIDTHS))
     expected = decode(rle)[where]
-    if not expected.any() or expected.all():  # the margin shows a neighbour unless object or image ends
+    if not expected.any() or expected.all():  # no band: the object has no pixel, or fills the image
         return None
     scores = np.zeros((2, len(WIDTHS)))
     if detection is None:

@@ -1,4 +1,4 @@
-"""Execute a parameterised notebook with papermill, refusing what papermill would let pass."""
+"""Execute a parameterised notebook with papermill; unknown parameters, which papermill accepts, are an error."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, o
 
 
 def _papermill() -> ModuleType:
-    """papermill, imported without what costs most of its import and is not used.
+    """papermill, imported without an unused dependency that takes most of the import's time.
 
     It loads jsonschema, which makes a parser of internationalised addresses while it is imported, three quarters of the
     CPU time. jsonschema goes without where that package is missing, and the schemas of notebooks have no such field.
@@ -80,7 +80,6 @@ def _papermill() -> ModuleType:
 
 
 def _is_output(entry: logging.LogRecord) -> bool:
-    """Whether a line is what a cell printed. Papermill's own lines, blank ones, and what only a notebook can show are
-    left out."""
+    """Whether a line was printed by a cell: no line of papermill's own, no blank line, no output for notebooks only."""
     entry.msg, entry.args = entry.getMessage().rstrip(), ()
     return bool(entry.msg.strip()) and not entry.msg.startswith(NOT_OUTPUT)

@@ -55,7 +55,7 @@ def prompt_view(prompted: PromptedImage) -> ipywidgets.VBox:
     says = ipywidgets.HTML()
 
     def show(change: object = None) -> None:
-        typed.unobserve(take_typed, "value")  # what is written here was not typed
+        typed.unobserve(take_typed, "value")  # this text does not come from the user
         typed.value = _as_text(canvas.boxes)
         typed.observe(take_typed, "value")
         boxes = torch.tensor(canvas.boxes, dtype=torch.float32).reshape(-1, 4)
@@ -79,7 +79,7 @@ def prompt_view(prompted: PromptedImage) -> ipywidgets.VBox:
             says.value = _in_red(error)
             return
         if boxes == canvas.boxes:
-            show()  # a mistake may have been taken back
+            show()  # an invalid text may have been corrected
         else:
             canvas.boxes = boxes
 

@@ -34,7 +34,7 @@ def parse_boxes(texts: Sequence[str], *, image: str | Path) -> Tensor:
 
 
 def parse_labels(texts: Sequence[str], *, names: Sequence[str], count: int) -> Tensor | None:
-    """Labels [count] from 1, of class names or numbers; one for all boxes, or one each. None without texts.
+    """Labels [count] from 1, of class names or numbers; a single one for all boxes or one each. None without texts.
 
     Raises RequestError.
     """

@@ -25,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", nargs="+", default=[], metavar="CLASS", help="one for all or each box; else found")
     parser.add_argument("--out", default="segments", metavar="FOLDER", help="by default segments/")
     parser.add_argument("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one")
-    parser._negative_number_matcher = re.compile(r"-[\d.]")  # "-3,5,20,20" is a box, and a wrong one: not an option
+    parser._negative_number_matcher = re.compile(r"-[\d.]")  # "-3,5,20,20" is an invalid box, not an option
 
 
 def run(options: argparse.Namespace) -> None:
     """Segment, write the files and print what was found and where it lies."""
-    from reprolib.prompting.segment import segment_file  # here, so that no other verb waits for torch
+    from reprolib.prompting.segment import segment_file  # imported here, since torch takes long to load
 
     segmented = segment_file(
         options.image,

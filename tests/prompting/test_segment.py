@@ -115,7 +115,7 @@ def test_images_that_cannot_be_read_are_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name the model: --weights FILE, or --experiment ID"),
+        ([], "name the model: --weights FILE, or --experiment ADDRESS"),
         (["--weights", "no.safetensors"], "no.safetensors: no such weights"),
         (["--weights", "coco-maskrcnn_r50"], "did you mean coco-mask_rcnn_r50"),
         (["--weights", "params.yaml"], "params.yaml is no safetensors file"),

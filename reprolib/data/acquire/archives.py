@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from reprolib.data.acquire.magic import WEB_PAGE, kind_of_file
 from reprolib.data.errors import DataError
 
-MAX_READ = 1 << 24  # tarfile reads a header of stated length at once; a name of 16 MB is none
+MAX_READ = 1 << 24  # bytes; tarfile reads a header of any stated length at once
 
 
 @dataclass(frozen=True, kw_only=True)

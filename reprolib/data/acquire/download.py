@@ -24,7 +24,7 @@ from reprolib.files import write_json
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
 SLOW_SECONDS, SLOW_BYTES = 60.0, 60_000  # fewer bytes in that time: another connection may be faster
-ADVANCE = 1 << 20  # bytes that an attempt must bring for the count of attempts to start anew
+ADVANCE = 1 << 20  # bytes after which the count of attempts starts again
 PROGRESS_SECONDS = 5.0
 USER_AGENT = "reprolib"
 
@@ -112,7 +112,7 @@ def _fetch_patiently(url: str, part: Path, *, checks: dict, attempts: int, pause
                 raise _Refused(f"{url}: what it sends is not the published file ({wrong})")
             reason = f"the part here and the rest do not fit together ({wrong})"
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # the part is no beginning of what the server has now
+            if error.code == 416:  # the part here is not the beginning of the server's file
                 _forget(part)
             elif error.code < 500 and error.code not in (408, 429):
                 raise _Refused(f"{url}: the server answers {error.code} {error.reason}") from None
@@ -141,7 +141,7 @@ def _fetch(url: str, part: Path, *, checked: bool, size: int) -> bool:
     """One attempt: complete `part` or raise. Returns whether it may be spliced from two versions of the file."""
     begun, length = _begun(part), _length(part)
     if begun and begun.total and length == begun.total:
-        return True  # whole already: the process ended before it could be checked and named
+        return True  # complete: an earlier process ended before it checked and renamed it
     request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT})
     safe = begun is not None and begun.url == url and bool(begun.mark)
     ranged = begun is not None and length > 0 and (safe or checked)
@@ -167,7 +167,7 @@ def _fetch(url: str, part: Path, *, checked: bool, size: int) -> bool:
             length, head = 0, _read_head(response)
             _check_head(head, part=part, url=url)
             mark = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-            _forget(part)  # before the notes: they must never describe another version than the part
+            _forget(part)  # before the notes are written, which must describe the version of the part
             write_json(_notes(part), asdict(_Begun(url=url, mark="" if mark.startswith("W/") else mark, total=total)))
         written = _receive(response, part, head=head, length=length, total=total)
     if total and written != total:
@@ -180,9 +180,9 @@ def _receive(response: http.client.HTTPResponse, part: Path, *, head: bytes, len
     written = length
     shown = window = time.monotonic()
     in_window = 0
-    with part.open("ab" if length else "wb", buffering=0) as file:  # what has come is kept, whatever ends this
+    with part.open("ab" if length else "wb", buffering=0) as file:  # what has arrived is kept
         chunk = head
-        # read1 gives what is there; read would wait for a whole chunk, and lose its beginning when the time is up.
+        # read1 returns what has arrived; read would wait for a whole chunk, and a timeout would lose its beginning.
         while chunk or (chunk := response.read1(CHUNK)):
             file.write(chunk)
             written += len(chunk)

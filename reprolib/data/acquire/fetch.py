@@ -78,7 +78,7 @@ def gather(card: Card, folder: Path, *, given: Given, files: Sequence[File] | No
         path = paths[file.name]
         if path is None:
             path = paths[file.name] = _fetch(file, folder / file.name, given)
-        elif file.name in given and file.contents_checked:  # made elsewhere of the same files, perhaps
+        elif file.name in given and file.contents_checked:  # may be another archive of the same files
             check_file(path, name=file.name)
         else:
             check_published(path, file)

@@ -10,7 +10,7 @@ HEAD_BYTES = 512
 WEB_PAGE = "a web page"
 _BEGINNINGS = (
     (b"PK\x03\x04", "a zip archive"),
-    (b"PK\x05\x06", "a zip archive"),  # without files
+    (b"PK\x05\x06", "a zip archive"),  # an archive without files
     (b"\x1f\x8b", "a gzip archive"),
     (b"Rar!\x1a\x07", "a RAR archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),

@@ -20,8 +20,8 @@ from reprolib.data.errors import DataError
 
 CHUNK = 1 << 20
 PROGRESS_SECONDS = 5.0
-# RAR's method is not free; these read it. The first one that is installed is used: arguments before the archive, and
-# how the target folder is said.
+# RAR's method is not free, but these tools read it; the first that is installed is used. Values: arguments before the
+# archive, and the form of the target folder's argument.
 RAR_TOOLS = {
     "unrar": (["x", "-o+", "-p-", "-inul"], "{}/"),
     "7z": (["x", "-y", "-p-", "-bd"], "-o{}"),
@@ -64,7 +64,7 @@ def _unpack_zip(archive: Path, folder: Path, limits: Limits) -> int:
         _check_space(folder, sum(member.file_size for member, _ in missing), archive)
         progress.done(len(members) - len(missing))
         for member, place in missing:
-            with opened.open(member) as stream:  # ends at the stated size, and checks the CRC there
+            with opened.open(member) as stream:  # reads up to the stated size and then checks the CRC
                 _write(stream, place, member.file_size, archive)
             progress.done(1)
     return progress.finish()

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 FRAME = 128.0  # units along a side
 MIN_PIXELS = 12  # an instance with fewer visible pixels is not annotated
-MIN_VISIBLE = 0.15  # nor one of which less than this share of its pixels inside the frame is visible
+MIN_VISIBLE = 0.15  # nor an instance of whose pixels inside the frame a smaller share is visible
 SUBPIXELS = 4
 
 Instances = list[tuple[int, np.ndarray]]
@@ -36,7 +36,7 @@ class Canvas:
         self.size = size
         self.scale = size / frame
         self.image = np.zeros((size, size, channels), np.float32)
-        self.owner = np.zeros((size, size), np.int32)  # 0 nobody, k the k-th instance
+        self.owner = np.zeros((size, size), np.int32)  # 0: background, k: the k-th instance
         self._added: list[tuple[int, int]] = []  # class index, pixels inside the frame
 
     def coverage(self, *shapes: np.ndarray) -> Patch:

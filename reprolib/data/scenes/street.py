@@ -60,7 +60,7 @@ def scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, Instances]:
             # Of five places the freest: things overlap, but seldom hide each other whole.
             column = max(columns, key=lambda x: min((abs(x - other) for _, other, _ in things), default=0.0))
             things.append((depth, column, kind.draw))
-            if kind.draw is person and rng.random() < 0.2:  # people walk in company
+            if kind.draw is person and rng.random() < 0.2:  # a second person beside the first
                 things.append((depth + rng.uniform(-1, 1), column + depth * rng.uniform(0.15, 0.35), person))
     for _ in range(rng.poisson(1.5)):
         depth = rng.uniform(12, 55)

@@ -1,4 +1,4 @@
-"""Evaluate one run: weights in, predictions and a record out."""
+"""Evaluate a run: weights in, predictions and a record out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def evaluate_run(run: Run, *, fingerprint: str, data_fingerprint: str, device: s
     """Detect on the run's validation split and write predictions, matches and record; returns the record.
 
     Scored by the protocol of the prepared data set's card unless the profile names another: a stand-in's numbers are
-    those of its own. With REPROLIB_PROCESSES above 1 torchrun's processes share the images; one of them scores.
+    those of its own. With REPROLIB_PROCESSES above 1 torchrun's processes share the images; the first one scores.
     Raises FileNotFoundError where the run has not been trained.
     """
     paths = run_paths(run)
@@ -92,7 +92,7 @@ def _evaluate(run: Run, *, fingerprint: str, data_fingerprint: str, device: str)
 
 
 def _cost(run: Run, model: nn.Module, dataset: CocoInstances, detections: list[dict]) -> dict[str, object]:
-    """Parameters, and FLOPs as the publications take them: at the split's median input and mean detections."""
+    """Parameters, and FLOPs as publications count them: at the split's median input and mean number of detections."""
     inputs = [model.transform.test_input(height, width) for height, width in dataset.sizes]
     height = int(statistics.median_high(h for h, _ in inputs))
     width = int(statistics.median_high(w for _, w in inputs))

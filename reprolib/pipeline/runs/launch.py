@@ -48,11 +48,11 @@ def launch(verb: str, run: Run, *, processes: int, device: str | None) -> None:
     )
     try:
         for line in started.stdout:
-            print(line, end="", flush=True)  # a notebook shows what Python prints, not what its children write
+            print(line, end="", flush=True)  # a notebook shows the output of its own process only
         if started.wait():
-            raise LaunchError(f"{verb} of {run.id} on {processes} processes failed; what they said is above")
+            raise LaunchError(f"{verb} of {run.id} on {processes} processes failed; their messages are above")
     finally:
-        started.terminate()  # torchrun then ends its own
+        started.terminate()  # torchrun then ends the processes that it started
         started.wait()
 
 

@@ -14,7 +14,7 @@ from reprolib.evaluation.oracle_prompts import evaluate_oracle, missed_boxes
 from reprolib.evaluation.protocols import Protocol
 from reprolib.params import Run
 
-AT_ONCE = 100  # boxes: their masks of image size are held together
+AT_ONCE = 100  # boxes in a batch: their masks, of the image's size, are in memory together
 
 
 def oracle_metrics(

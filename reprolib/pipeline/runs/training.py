@@ -1,4 +1,4 @@
-"""Train one run: data in, weights and log out."""
+"""Train a run: data in, weights and log out."""
 
 from __future__ import annotations
 

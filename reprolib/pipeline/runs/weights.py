@@ -15,8 +15,8 @@ from torch import nn
 
 from reprolib.params import Run
 
-# One key with all that is said: safetensors writes several in another order in every process, and the file's bytes,
-# which DVC compares, would differ between equal trainings.
+# A single key holds all metadata. safetensors writes several keys in an order that differs between processes, and then
+# the files of equal trainings, which DVC compares, would differ.
 KEY = "reprolib"
 
 
@@ -40,7 +40,7 @@ def save_weights(path: Path, model: nn.Module, *, run: Run, categories: Sequence
 
 
 def read_about(path: Path) -> dict[str, object] | None:
-    """What `save_weights` wrote beside the weights: run, profile, categories; None where the file says nothing.
+    """What `save_weights` wrote beside the weights: run, profile, categories; None where there is nothing.
 
     Raises FileNotFoundError, or WeightsError for a file that is no safetensors file.
     """

@@ -50,7 +50,7 @@ CARD = Card(
     ),
 )
 
-# The option `annotations: original`: as published, before anybody corrected a mask.
+# The option `annotations: original`: as published, before masks were corrected.
 ORIGINAL = replace(
     CARD,
     title="BBBC038v1 (2018 Data Science Bowl), stage 1, original annotations",

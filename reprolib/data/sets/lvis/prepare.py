@@ -45,7 +45,7 @@ def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
     ]
     with lock(root, coco.NAME):
         absent = [file for file in image_files if file.name in coco.missing(root / coco.NAME, coco.IMAGES)]
-        if absent and not source:  # room for all of it, before the first byte of any
+        if absent and not source:  # check the disk's space for everything before the first download
             kept = {name: missing_annotations, coco.NAME: absent}
             to_fetch = [
                 file
