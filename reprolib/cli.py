@@ -117,6 +117,13 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("notebook", help="a file, or the key of a paper for its notebook")
     added.add_argument("output")
     added.add_argument("parameters", nargs="*", metavar="name=value")
+    added = verb("new-paper", _new_paper, "make a paper's folder, notebook and block of params.yaml", profile=False)
+    added.add_argument("paper", metavar="KEY", help="lower-case letters, digits and underscores")
+    added.add_argument("--name", default="", help="the system as the paper prints it; by default made of the key")
+    added = verb(
+        "check-paper", _check_paper, "what is missing or inconsistent in a paper, first things first", profile=False
+    )
+    added.add_argument("paper", metavar="KEY")
     added = verb("doctor", _doctor, "versions, devices, data found, and how to mend what is wrong")
     added.add_argument("--json", action="store_true")
     return parser
@@ -315,6 +322,25 @@ def _notebook(options: argparse.Namespace) -> None:
 
     notebook = notebook_of(options.notebook) if options.notebook in catalog.papers() else options.notebook
     execute(notebook, options.output, _pairs(options.parameters))
+
+
+def _new_paper(options: argparse.Namespace) -> None:
+    from reprolib.papers.new.make import new_paper
+
+    for path in new_paper(options.paper, name=options.name):
+        print(path)
+    print(f"Write what stands behind FILL IN; `reprolib check-paper {options.paper}` says what is left.")
+
+
+def _check_paper(options: argparse.Namespace) -> int:
+    from reprolib.pipeline.check_paper import check_paper
+
+    problems = check_paper(options.paper)
+    for number, problem in enumerate(problems, start=1):
+        print(f"{number}. {problem}")
+    if not problems:
+        print(f"{options.paper}: complete")
+    return 1 if problems else 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

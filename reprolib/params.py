@@ -167,6 +167,25 @@ def resolve(profile: Profile, experiment: Experiment, seed: int) -> Run:
 def load_profile(name: str | None = None, *, path: str | Path = "params.yaml") -> Profile:
     """Read one profile of params.yaml, by default the active one. Raises ParamsError or FileNotFoundError."""
     path = Path(path)
+    document = _document(path)
+    profiles = document["profiles"]
+    if name is None:
+        active = document["profile"]
+        name = active.get("name") if isinstance(active, dict) else None
+        if name not in profiles or profiles[name] != active:
+            raise ParamsError(f"{path}: `profile` must be an alias of one profile, for example `profile: *demo`")
+    if name not in profiles:
+        raise ParamsError(f"{path}: no profile {name!r}; there are {', '.join(profiles)}")
+    block = {key: [ALL] if value == ALL and key in LISTS else value for key, value in profiles[name].items()}
+    return parse(Profile, block, where=f"{path}: profiles.{name}")
+
+
+def load_profiles(path: str | Path = "params.yaml") -> dict[str, dict]:
+    """All profiles of params.yaml by name, as plain YAML. Raises as `load_profile`."""
+    return _document(Path(path))["profiles"]
+
+
+def _document(path: Path) -> dict:
     try:
         document = yaml.safe_load(path.read_text())
     except FileNotFoundError:
@@ -179,15 +198,7 @@ def load_profile(name: str | None = None, *, path: str | Path = "params.yaml") -
     for key, block in profiles.items():
         if not isinstance(block, dict) or block.get("name") != key:
             raise ParamsError(f"{path}: profiles.{key}.name must be {key!r}")
-    if name is None:
-        active = document["profile"]
-        name = active.get("name") if isinstance(active, dict) else None
-        if name not in profiles or profiles[name] != active:
-            raise ParamsError(f"{path}: `profile` must be an alias of one profile, for example `profile: *demo`")
-    if name not in profiles:
-        raise ParamsError(f"{path}: no profile {name!r}; there are {', '.join(profiles)}")
-    block = {key: [ALL] if value == ALL and key in LISTS else value for key, value in profiles[name].items()}
-    return parse(Profile, block, where=f"{path}: profiles.{name}")
+    return document
 
 
 def parse(kind: type, value: object, *, where: str):

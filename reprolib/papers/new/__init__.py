@@ -1,0 +1,1 @@
+"""Templates of a new paper, and what fills them in."""
