@@ -7,6 +7,7 @@ experiment and a seed into a `Run`, which holds everything that training and eva
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -187,11 +188,14 @@ def load_profiles(path: str | Path = "params.yaml") -> dict[str, dict]:
 
 def _document(path: Path) -> dict:
     try:
-        document = yaml.safe_load(path.read_text())
+        text = path.read_text(encoding="utf-8")
+        document = yaml.safe_load(text)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} not found; run reprolib from the repository's root") from None
     except yaml.YAMLError as error:
         raise ParamsError(f"{path} is not valid YAML: {error}") from None
+    if bare := re.search(r"[\[,]\s*(\w+-\d+:\d+)\s*[,\]]", text):
+        raise ParamsError(f'{path}: write "{bare[1]}" with its quotes within [ ], else DVC cannot read the file')
     if not isinstance(document, dict) or set(document) != {"profiles", "profile"}:
         raise ParamsError(f"{path}: the top level holds `profiles` and `profile`, nothing else")
     profiles = document["profiles"]

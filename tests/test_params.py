@@ -113,6 +113,14 @@ def test_mistakes_are_named(tmp_path, change, message):
         load_profile(path=changed(tmp_path, change))
 
 
+def test_a_row_in_brackets_without_quotes_is_refused_since_dvc_cannot_read_it(tmp_path):
+    text = PARAMS.read_text()
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("data: [street, sar_ships, aerial]", "data: [street, seanet-2:1]"))
+    with pytest.raises(ParamsError, match='write "seanet-2:1" with its quotes'):
+        load_profile(path=path)
+
+
 def test_unknown_profile_names_the_known_ones():
     with pytest.raises(ParamsError, match="there are demo, reference, reference_cpu, paper"):
         load_profile("papr", path=PARAMS)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from reprolib.experiment import Experiment, Row, Table
 from reprolib.papers import catalog
+from reprolib.papers.addresses import profile_experiments, profile_papers, profile_tables
 from reprolib.papers.claims import Place, load_claims
 from reprolib.papers.folders import notebook_of, paper_folder, shown
 from reprolib.papers.named_systems import cards, systems_of
 from reprolib.papers.new.make import FILL_IN
 from reprolib.papers.reported import load_table, table_numbers
 from reprolib.params import ParamsError, load_profile, load_profiles, resolve
-from reprolib.pipeline.contract_check import broken_contract
 
 FILES = ("tables.py", "facts.py", "systems.csv", "claims.csv", "card.md", "__init__.py", "model.py")
 SECTIONS = ("## What it is", "## Ambiguities")
@@ -29,6 +29,7 @@ def check_paper(paper: str) -> list[str]:
     Where one step has problems that the next ones would trip over, those are left for the next call. Raises KeyError
     for a paper that has no folder.
     """
+    paper_folder(paper)
     found: list[str] = []
     for step in STEPS:
         try:
@@ -109,6 +110,8 @@ def _tables(paper: str) -> Iterator[str]:
 
 def _model(paper: str) -> Iterator[str]:
     """Each network of the paper's own is built thin, trained for two steps and run."""
+    from reprolib.pipeline.contract_check import broken_contract  # loads torch, which no other step needs
+
     folder = paper_folder(paper)
     for experiment in _own_networks(catalog.tables_of(paper), paper):
         if trouble := broken_contract(experiment):
@@ -173,7 +176,10 @@ def _params(paper: str) -> Iterator[str]:
             yield str(error)
         if experiment.schedule and experiment.schedule not in published.schedules:
             yield f"params.yaml: profile paper has no schedule {experiment.schedule!r}, which {experiment.id} names"
-    if not any(paper in load_profile(name).papers for name in load_profiles()):
+    listing = [profile for profile in map(load_profile, load_profiles()) if paper in profile_papers(profile)]
+    for profile in listing:
+        profile_experiments(profile), profile_tables(profile)  # both raise for what does not exist
+    if not listing:
         yield f"params.yaml: no profile lists {paper} under `papers`"
     lines = Path("params.yaml").read_text(encoding="utf-8").splitlines()
     if open_lines := [number for number, line in enumerate(lines, start=1) if FILL_IN in line]:

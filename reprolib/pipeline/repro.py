@@ -23,7 +23,6 @@ from reprolib.papers.addresses import (
     table_of_address,
 )
 from reprolib.papers.catalog import all_tables
-from reprolib.papers.folders import is_elsewhere, paper_folders
 from reprolib.params import Profile, Run, resolve
 from reprolib.pipeline.dvc import dvc, repro_commands, stages_of, stale
 from reprolib.pipeline.matrix import write_matrix
@@ -42,9 +41,6 @@ def repro(profile: Profile, *, addresses: Sequence[str] = (), listed: bool = Fal
     """
     if write_matrix(profile):
         print("matrix.yaml now holds what params.yaml lists; commit it with params.yaml.", flush=True)
-    planned = (profile.results / "runs").is_dir()
-    if planned and any(map(is_elsewhere, paper_folders().values())):
-        dvc("repro", "--force", "--single-item", "plan")  # DVC does not see files outside the repository
     if addresses:
         _repro_part(profile, addresses, listed=listed, jobs=jobs or default_jobs(profile))
     elif stale():

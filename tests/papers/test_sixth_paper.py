@@ -16,7 +16,7 @@ import pytest
 from reprolib.papers.elsewhere import VARIABLE
 
 ROOT = Path(__file__).parents[2]
-OWN, BASELINE = "coco-sixth_net_r50-twice-sixth", "coco-mask_rcnn_r50-sixth"
+OWN = "coco-sixth_net_r50-twice-sixth"
 MICRO = """
     datasets: {street: {train: 4, val: 2, size: 64, seed: 3}}
     data: [street]
@@ -97,15 +97,19 @@ class Clone:
     def __init__(self, folder: Path) -> None:
         self.path, self.papers = folder / "clone", folder / "more"
         self.papers.mkdir()
-        for name in ("reprolib", "notebooks", ".dvc/config", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml"):
-            target = self.path / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(
-                ROOT / name,
-                target,
-                **({"ignore": shutil.ignore_patterns("__pycache__")} if (ROOT / name).is_dir() else {}),
-            )
+        for name in (
+            "dvc.yaml",
+            "matrix.yaml",
+            ".dvc/config",
+            ".dvc/.gitignore",
+            ".dvcignore",
+            ".gitignore",
+            "params.yaml",
+        ):
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, self.path / name)
+        for name in ("reprolib", "notebooks"):
+            shutil.copytree(ROOT / name, self.path / name, ignore=shutil.ignore_patterns("__pycache__"))
         (self.path / "results").mkdir()
         shutil.copy(ROOT / "results/systems.json", self.path / "results")  # counts of unchanged networks
         self("git", "init", "--quiet", "--initial-branch", "main")
@@ -147,8 +151,8 @@ class Clone:
             folder / "card.md",
             {"| written | `written` | | |\n\n## Audit": "| joining | `join` | sum | figure 2 |\n\n## Audit"},
         )
-        block = {f"[{BASELINE}, coco-sixth_net_r50-sixth]": f"[{OWN}]", "name: sixth\n": f"name: sixth{MICRO}"}
-        edit(self.path / "params.yaml", block | {"profile: *demo": "profile: *sixth"})
+        block = {"experiments: [sixth-1]": 'experiments: ["sixth-1:2"]', "name: sixth\n": f"name: sixth{MICRO}"}
+        edit(self.path / "params.yaml", block | {"\nprofile: *demo": "\nprofile: *sixth"})
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +164,7 @@ def clone(tmp_path_factory):
     made.unfilled = made.reprolib("check-paper", "sixth", code=1)
     made.fill_in()
     made.checked = made.reprolib("check-paper", "sixth")
-    made.said = made.reprolib("repro", "--jobs", "1")
+    made.said = made.reprolib("repro", "--jobs", "2")
     made.untouched = before == hashes(made.path / "reprolib", made.path / "notebooks")
     return made
 
@@ -177,7 +181,7 @@ def test_new_paper_says_what_it_made_and_check_paper_what_to_write(clone):
 def test_nothing_else_is_touched(clone):
     assert clone.untouched
     changed = {line[3:].split("/")[0] for line in clone("git", "status", "--porcelain").splitlines()}
-    assert changed <= {"params.yaml", "results", "dvc.lock"}
+    assert changed <= {"params.yaml", "matrix.yaml", "results", "dvc.lock"}
     lines = clone("git", "diff", "--unified=0", "params.yaml").splitlines()
     assert [line for line in lines if line.startswith("-") and "---" not in line] == ["-profile: *demo"]
 
@@ -213,7 +217,8 @@ def test_it_has_its_pages_and_stands_among_the_others(clone):
 def test_a_second_run_finds_nothing_to_do_and_an_edit_of_the_paper_is_seen(clone):
     assert "Nothing to do" in clone.reprolib("repro", "--jobs", "1")
     edit(clone.papers / "sixth/neck.py", {"0.5": "0.25"})
-    clone("dvc", "repro", "--force", "--single-item", "plan")
+    clone.reprolib("plan")
+    clone("dvc", "repro", "--single-item", "plan")
     changed = set(json.loads(clone("dvc", "status", "--json")))
     assert {f"train@{OWN}-0", f"evaluate@{OWN}-0"} <= changed and "data@street" not in changed
 

@@ -8,7 +8,6 @@ import os
 import re
 from pathlib import Path
 
-from reprolib.experiment import Experiment
 from reprolib.files import write_atomic
 from reprolib.papers.elsewhere import VARIABLE
 from reprolib.papers.folders import HERE, forget_folders, notebook_in, paper_folders
@@ -34,8 +33,7 @@ def new_paper(key: str, *, name: str = "", params: str | Path = "params.yaml") -
     notebook = notebook_in(folder)
     if notebook.exists():
         raise ValueError(f"{notebook} exists already: choose another key, or move the notebook away")
-    values = {"PAPER_KEY": key, "PAPER_NAME": name, "PAPER_EXPERIMENTS": ", ".join(_experiment_ids(key, name))}
-    texts = _filled(values)
+    texts = _filled({"PAPER_KEY": key, "PAPER_NAME": name})
     made = {path: text for path, text in texts.items() if path not in OUTSIDE_FOLDER}
     changed = with_paper(params, schedule=texts["schedule.yaml"], profile=texts["profile.yaml"], key=key)
     for path, text in made.items():
@@ -55,12 +53,6 @@ def _filled(values: dict[str, str]) -> dict[str, str]:
             text = text.replace(placeholder, value)
         texts[path.relative_to(TEMPLATE).as_posix().removesuffix(".template")] = text
     return texts
-
-
-def _experiment_ids(key: str, name: str) -> list[str]:
-    """Ids of the experiments of the template's tables.py."""
-    common = {"module": "", "backbone": "resnet50", "dataset": "coco", "schedule": key}
-    return [Experiment(system=system, **common).id for system in ("Mask R-CNN", name)]
 
 
 def _parent() -> Path:
