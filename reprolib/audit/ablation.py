@@ -11,10 +11,10 @@ from reprolib.audit.printed import (
     PrintedTable,
     Row,
     better,
-    decimals,
+    difference,
     distinct,
     full_rows,
-    paired_refs,
+    pair_finding,
     short,
     signed,
 )
@@ -77,11 +77,9 @@ def steps(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
     for ladder in ladders(tables):
         rows = (*((ladder.baseline,) if ladder.baseline else ()), *ladder.rows)
         for less, more in ((less, more) for less in rows for more in ladder.rows):
-            if not _components(less) < _components(more):
+            if not less.parts < more.parts or any(less.parts < row.parts < more.parts for row in ladder.rows):
                 continue
-            if any(_components(less) < _components(row) < _components(more) for row in ladder.rows):
-                continue
-            added = " + ".join(name for name in more.head.components if name not in _components(less))
+            added = " + ".join(name for name in more.head.components if name not in less.parts)
             yield _worse(more, less, f"adding {added} to {_title(less)} lowers", Severity.NOTE)
 
 
@@ -111,8 +109,8 @@ def _spread(rows: Sequence[Row], whole: str, metric: str) -> Finding | None:
         return None
     return Finding(
         severity=Severity.NOTE,
-        cells=tuple(row.ref(metric) for row in rows),
-        arithmetic=f"{short(metric)} {', '.join(row.cells[metric].printed for row in rows)}: {wide:.1f} points;"
+        cells=tuple(row.cells[metric] for row in rows),
+        arithmetic=f"{short(metric)} {', '.join(row.printed(metric) for row in rows)}: {wide:.1f} points;"
         f" {short(whole)} {narrow:.1f}",
         message=f"Table {rows[0].head.table}: {short(metric)} jumps over the ablation while {short(whole)} hardly"
         " moves; it rests on few objects.",
@@ -146,16 +144,12 @@ def costs(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
         texts = []
         for metric in metrics:
             ours, theirs = row.value(metric), baseline.value(metric)
-            text = f"{metric} {baseline.cells[metric].printed} to {row.cells[metric].printed}"
+            text = f"{metric} {baseline.printed(metric)} to {row.printed(metric)}"
             texts.append(f"{text} ({signed(100 * (ours / theirs - 1), 0)} %)")
             if metric == "fps" and "time_ms" not in metrics:
                 texts[-1] += f", {1000 / theirs:.1f} to {1000 / ours:.1f} ms"
-        yield Finding(
-            severity=Severity.NOTE,
-            cells=(*row.refs(metrics), *baseline.refs(metrics)),
-            arithmetic="; ".join(texts),
-            message=f"{row.name}: what it costs beside its baseline {baseline.head.method}.",
-        )
+        meaning = f"what it costs beside its baseline {baseline.head.method}."
+        yield row.finding(Severity.NOTE, metrics, "; ".join(texts), meaning, baseline=baseline)
 
 
 def stronger_backbone(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
@@ -181,9 +175,9 @@ def stronger_backbone(tables: Sequence[PrintedTable]) -> Iterator[Finding | None
                 lost = max(other.value(metric) for other in above) - row.value(metric)
                 yield Finding(
                     severity=Severity.WARNING if lost > 1 else Severity.NOTE,
-                    cells=(row.ref(metric), *(other.ref(metric) for other in above)),
-                    arithmetic=f"{short(metric)} {row.head.backbone} {row.cells[metric].printed} < "
-                    + ", ".join(f"{other.head.backbone} {other.cells[metric].printed}" for other in above),
+                    cells=(row.cells[metric], *(other.cells[metric] for other in above)),
+                    arithmetic=f"{short(metric)} {row.head.backbone} {row.printed(metric)} < "
+                    + ", ".join(f"{other.head.backbone} {other.printed(metric)}" for other in above),
                     message=f"{row.name}: lower with the stronger backbone.",
                 )
 
@@ -202,22 +196,12 @@ def _worse(row: Row, other: Row, words: str, severity: Severity, *, last: str = 
     fallen = [m for m in row.accuracies if m in other.cells and other.value(m) - row.value(m) > EPSILON]
     if not fallen:
         return None
-    texts = []
-    for metric in fallen:
-        digits = decimals(row.cells[metric], other.cells[metric])
-        change = signed(row.value(metric) - other.value(metric), digits)
-        texts.append(f"{short(metric)} {row.cells[metric].printed} < {other.cells[metric].printed} ({change})")
-    return Finding(
-        severity=severity,
-        cells=paired_refs(row, other, fallen),
-        key=f"{row.table_id}/{row.number}+{other.number}",
-        arithmetic="; ".join(texts),
-        message=f"{row.name}: {words} {', '.join(map(short, fallen))}{last}.",
+    arithmetic = "; ".join(
+        f"{short(m)} {row.printed(m)} < {other.printed(m)} ({difference(row, other, m)})" for m in fallen
     )
-
-
-def _components(row: Row) -> frozenset[str]:
-    return frozenset(row.head.components or ())
+    message = f"{row.name}: {words} {', '.join(map(short, fallen))}{last}."
+    key = f"{row.table_id}/{row.number}+{other.number}"
+    return pair_finding(severity, row, other, fallen, arithmetic, message, key=key)
 
 
 def _title(row: Row) -> str:

@@ -38,9 +38,8 @@ def additivity(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
 
 def _singles(row: Row, ladder: Ladder) -> tuple[Row, ...]:
     """The most rows whose components make up the row's, none twice; empty where there are none."""
-    components = frozenset(row.head.components)
-    rows = {frozenset(other.head.components): other for other in ladder.rows if other is not row}
-    return max(_covers(components, rows), key=len, default=())
+    rows = {other.parts: other for other in ladder.rows if other is not row}
+    return max(_covers(row.parts, rows), key=len, default=())
 
 
 def _covers(components: frozenset[str], rows: Mapping[frozenset[str], Row]) -> Iterator[tuple[Row, ...]]:
@@ -58,7 +57,8 @@ def _sum(row: Row, baseline: Row, singles: Sequence[Row], metric: str) -> Findin
     base = baseline.value(metric)
     total = base + sum(single.value(metric) - base for single in singles)
     gap = row.value(metric) - total
-    digits = decimals(*(member.cells[metric] for member in (row, baseline, *singles)))
+    members = (row, baseline, *singles)
+    digits = decimals(*(member.cells[metric] for member in members))
     if abs(gap) <= row.rounding(metric) + EPSILON:
         return None
     margin = sum(member.rounding(metric) for member in (row, *singles)) + (len(singles) - 1) * baseline.rounding(metric)
@@ -72,8 +72,8 @@ def _sum(row: Row, baseline: Row, singles: Sequence[Row], metric: str) -> Findin
     steps = " ".join(signed(single.value(metric) - base, digits) for single in singles)
     return Finding(
         severity=severity,
-        cells=tuple(member.ref(metric) for member in (row, baseline, *singles)),
-        arithmetic=f"{short(metric)} {baseline.cells[metric].printed} {steps} = {total:.{digits}f}, printed"
-        f" {row.cells[metric].printed} ({signed(gap, digits)})",
+        cells=tuple(member.cells[metric] for member in members),
+        arithmetic=f"{short(metric)} {baseline.printed(metric)} {steps} = {total:.{digits}f}, printed"
+        f" {row.printed(metric)} ({signed(gap, digits)})",
         message=f"{row.name}: {' + '.join(row.head.components)} together are not the sum of the single rows; {reason}.",
     )

@@ -17,7 +17,7 @@ SIZE_CLASSES = {"AP": ("APs", "APm", "APl"), "AR100": ("ARs", "ARm", "ARl")}
 
 # Categories of LVIS v1 by how many training images show them (rare to 10, common to 100, frequent), as in the data
 # set's card. AP is averaged over the categories that the evaluated split shows, which are fewer.
-LVIS_CATEGORIES = {"APr": 337, "APc": 461, "APf": 405}
+LVIS_CATEGORIES = {"segm/APr": 337, "segm/APc": 461, "segm/APf": 405}
 FEWEST_LVIS_ROWS = 6
 
 
@@ -46,20 +46,16 @@ def _enclosed(table: PrintedTable, row: Row, whole: str, classes: Sequence[str])
     severity = Severity.NOTE if outside <= FAR_OUTSIDE + EPSILON else Severity.WARNING
     if outside > NO_SUCH_MEAN:
         severity = Severity.ERROR
-    message = f"{row.name}: {short(whole)} lies outside the range of its size classes."
+    meaning = f"{short(whole)} lies outside the range of its size classes."
     column = [other for other in table.rows if whole in other.cells]
     if len(column) > 1 and row is max(column, key=lambda other: other.value(whole)) and severity is Severity.ERROR:
         second = max((other for other in column if other is not row), key=lambda other: other.value(whole))
-        message += f" It is the highest of its column; without it that is {second.cells[whole].printed}, {second.name}."
+        meaning += f" It is the highest of its column; without it that is {second.printed(whole)}, {second.name}."
     if outside <= row.rounding(whole) + row.rounding(nearest) + EPSILON:
-        message += " The rounding of the printed digits can explain it."
-    sizes = ", ".join(f"{metric.rpartition('/')[2][-1]} {row.cells[metric].printed}" for metric in classes)
-    return Finding(
-        severity=severity,
-        cells=row.refs((whole, *classes)),
-        arithmetic=f"{short(whole)} {row.cells[whole].printed}, size classes {sizes}: {outside:.1f} outside",
-        message=message,
-    )
+        meaning += " The rounding of the printed digits can explain it."
+    sizes = ", ".join(f"{metric.rpartition('/')[2][-1]} {row.printed(metric)}" for metric in classes)
+    arithmetic = f"{short(whole)} {row.printed(whole)}, size classes {sizes}: {outside:.1f} outside"
+    return row.finding(severity, (whole, *classes), arithmetic, meaning)
 
 
 def class_average(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
@@ -84,31 +80,23 @@ def _mean_of(row: Row, whole: str, classes: Sequence[str]) -> Finding | None:
     margin = row.rounding(whole) + sum(map(row.rounding, classes)) / len(classes)
     if abs(gap) <= row.rounding(whole) + EPSILON:
         return None
-    printed = row.cells[whole].printed
+    printed = row.printed(whole)
     if abs(gap) > margin + EPSILON:
         severity, reason = Severity.ERROR, "no rounding explains it"
     elif abs(gap) > margin - EPSILON:
         severity, reason = Severity.WARNING, "only if every category were rounded by half a unit to the same side"
     else:
         severity, reason = Severity.NOTE, "the rounding of the categories can explain it"
-    message = (
-        f"{row.name}: the printed average {short(whole)} is not the mean of the {len(classes)} printed categories;"
-    )
-    message += f" {reason}."
+    meaning = f"the printed average {short(whole)} is not the mean of the {len(classes)} printed categories; {reason}."
     for category in classes if severity is Severity.ERROR else ():
-        if row.cells[category].printed == printed:
+        if row.printed(category) == printed:
             fitting = row.value(category) + gap * len(classes)
-            message += (
+            meaning += (
                 f" {short(category)} is printed with the average's own digits, {printed}: {fitting:.1f} there would"
                 " fit, so one may be a copy of the other."
             )
-    return Finding(
-        severity=severity,
-        cells=row.refs((whole, *classes)),
-        arithmetic=f"mean of {' '.join(row.cells[category].printed for category in classes)} = {mean:.2f},"
-        f" printed {printed} ({signed(gap, 2)})",
-        message=message,
-    )
+    arithmetic = f"mean of {' '.join(map(row.printed, classes))} = {mean:.2f}, printed {printed} ({signed(gap, 2)})"
+    return row.finding(severity, (whole, *classes), arithmetic, meaning)
 
 
 def lvis_average(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
@@ -120,51 +108,49 @@ def lvis_average(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
     table itself by least squares: while the worst row is further off than rounding allows, it is set aside and the
     rest fitted again. A row set aside is an error, as long as most rows agree.
     """
-    names = ("APr", "APc", "APf")
     for table in tables:
-        rows = [row for row in table.rows if all(f"segm/{name}" in row.cells for name in ("AP", *names))]
+        rows = [row for row in table.rows if all(metric in row.cells for metric in ("segm/AP", *LVIS_CATEGORIES))]
         if len(rows) < FEWEST_LVIS_ROWS:
             continue
-        shares, kept = _fit([[row.value(f"segm/{name}") for name in names] for row in rows], rows)
+        shares, kept = _fit(rows)
         worst = max(abs(_off(row, shares)) for row in kept)
-        counts = np.array([LVIS_CATEGORIES[name] for name in names]) / sum(LVIS_CATEGORIES.values())
+        counts = np.array(list(LVIS_CATEGORIES.values())) / sum(LVIS_CATEGORIES.values())
         for row in rows:
             if row in kept:
                 yield None
                 continue
             implied = row.value("segm/AP") - _off(row, shares)
-            published = sum(share * row.value(f"segm/{name}") for share, name in zip(counts, names, strict=True))
-            terms = " + ".join(
-                f"{share:.3f} x {row.cells[f'segm/{name}'].printed}" for share, name in zip(shares, names, strict=True)
-            )
-            yield Finding(
-                severity=Severity.ERROR,
-                cells=row.refs(("segm/AP", *(f"segm/{name}" for name in names))),
-                arithmetic=f"{terms} = {implied:.2f}, printed {row.cells['segm/AP'].printed}"
+            terms = [f"{share:.3f} x {row.printed(m)}" for share, m in zip(shares, LVIS_CATEGORIES, strict=True)]
+            yield row.finding(
+                Severity.ERROR,
+                ("segm/AP", *LVIS_CATEGORIES),
+                f"{' + '.join(terms)} = {implied:.2f}, printed {row.printed('segm/AP')}"
                 f" ({signed(_off(row, shares), 2)}); the other {len(kept)} rows within {worst:.3f}"
-                f" (the published 337, 461, 405 would give {published:.2f})",
-                message=f"{row.name}: AP is not the category-weighted mean of its APr, APc and APf, while the other"
-                " rows' is. One of the four is misprinted; if it is AP, each gain over another row changes by"
+                f" (the published 337, 461, 405 would give {_frequencies(row) @ counts:.2f})",
+                "AP is not the category-weighted mean of its APr, APc and APf, while the other rows' is. One of the"
+                " four is misprinted; if it is AP, each gain over another row changes by"
                 f" {signed(-_off(row, shares), 2)}.",
             )
 
 
+def _frequencies(row: Row) -> np.ndarray:
+    return np.array([row.value(metric) for metric in LVIS_CATEGORIES])
+
+
 def _off(row: Row, shares: np.ndarray) -> float:
-    classes = np.array([row.value(f"segm/{name}") for name in ("APr", "APc", "APf")])
-    return float(row.value("segm/AP") - classes @ shares)
+    return float(row.value("segm/AP") - _frequencies(row) @ shares)
 
 
-def _fit(classes: list[list[float]], rows: list[Row]) -> tuple[np.ndarray, list[Row]]:
+def _fit(rows: Sequence[Row]) -> tuple[np.ndarray, list[Row]]:
     """Shares, and the rows that agree with them within rounding; at least half of the rows are kept."""
-    kept = list(range(len(rows)))
+    kept = list(rows)
     while True:
-        values = np.array([rows[i].value("segm/AP") for i in kept])
-        shares = np.linalg.lstsq(np.array([classes[i] for i in kept]), values, rcond=None)[0]
-        gaps = {i: abs(_off(rows[i], shares)) for i in kept}
-        worst = max(gaps, key=gaps.get)
-        margin = rows[worst].rounding("segm/AP") + max(rows[worst].rounding(f"segm/{n}") for n in LVIS_CATEGORIES)
-        if gaps[worst] <= margin + EPSILON or len(kept) <= len(rows) / 2:
-            return shares, [rows[i] for i in kept]
+        values = np.array([row.value("segm/AP") for row in kept])
+        shares = np.linalg.lstsq(np.array([_frequencies(row) for row in kept]), values, rcond=None)[0]
+        worst = max(kept, key=lambda row: abs(_off(row, shares)))
+        margin = worst.rounding("segm/AP") + max(map(worst.rounding, LVIS_CATEGORIES))
+        if abs(_off(worst, shares)) <= margin + EPSILON or len(kept) <= len(rows) / 2:
+            return shares, kept
         kept.remove(worst)
 
 
@@ -179,9 +165,5 @@ def shares_sum(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
             yield None
             continue
         digits = decimals(*(row.cells[metric] for metric in metrics))
-        yield Finding(
-            severity=Severity.ERROR,
-            cells=row.refs(metrics),
-            arithmetic=" + ".join(row.cells[metric].printed for metric in metrics) + f" = {total:.{digits}f}",
-            message=f"{row.name}: the shares do not add up to 100 %.",
-        )
+        arithmetic = f"{' + '.join(map(row.printed, metrics))} = {total:.{digits}f}"
+        yield row.finding(Severity.ERROR, metrics, arithmetic, "the shares do not add up to 100 %.")

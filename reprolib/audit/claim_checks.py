@@ -5,9 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from reprolib.audit.claim_sums import checked_by_rule, frame_rate
+from reprolib.audit.claim_sums import checked_by_rule, claim_finding, frame_rate
 from reprolib.audit.finding import Finding, Severity
-from reprolib.audit.printed import EPSILON, PrintedTable, Row, better, decimals, distinct, short, signed
+from reprolib.audit.printed import (
+    EPSILON,
+    LOWER_IS_BETTER,
+    PrintedTable,
+    Row,
+    decimals,
+    difference,
+    distinct,
+    short,
+    signed,
+)
 from reprolib.papers import catalog
 from reprolib.papers.claims import Claim, Place
 
@@ -47,21 +57,17 @@ def _number(claim: Claim, tables: Sequence[PrintedTable], row: Row, other: Row |
         return None
     margin = half + row.rounding(metric) + (other.rounding(metric) if other else 0)
     explained = abs(gap - claimed) < margin - EPSILON
-    message = f"{claim.id}: {claim.text}; claimed is {claim.claimed}, the cells give another number."
+    meaning = f"claimed is {claim.claimed}, the cells give another number."
     two_tables = other is not None and other.table_id != row.table_id
     severity = Severity.WARNING if "about" in claim.text or two_tables else Severity.ERROR
     if explained:
         severity = Severity.NOTE
-        message += " Numbers before rounding can give the claimed one."
+        meaning += " Numbers before rounding can give the claimed one."
     if other and (fitting := _fitting(tables, row, other, metric, claimed)):
-        message += f" {claim.claimed} fits {fitting}."
-    return Finding(
-        severity=severity,
-        cells=tuple(side.ref(metric) for side in (row, other) if side),
-        key=claim.id,
-        arithmetic=f"{_subtraction(row, other, metric)}, claimed {claim.claimed}",
-        message=message,
-    )
+        meaning += f" {claim.claimed} fits {fitting}."
+    cells = tuple(side.cells[metric] for side in (row, other) if side)
+    arithmetic = f"{_subtraction(row, other, metric)}, claimed {claim.claimed}"
+    return claim_finding(claim, cells, arithmetic, meaning, severity=severity)
 
 
 def _fitting(tables: Sequence[PrintedTable], row: Row, other: Row, metric: str, claimed: float) -> str:
@@ -70,17 +76,13 @@ def _fitting(tables: Sequence[PrintedTable], row: Row, other: Row, metric: str, 
     close = 0.5 * 10.0 ** -max(row.cells[metric].decimals, 1) + EPSILON
     rows = [rival for rival in distinct(table) if metric in rival.cells and rival not in (row, other)]
     texts = [
-        f"{rival.name} {rival.cells[metric].printed} in place of {other.name}"
+        f"{rival.name} {rival.printed(metric)} in place of {other.name}"
         for rival in rows
         if not rival.head.is_ours and abs(row.value(metric) - rival.value(metric) - claimed) < close
     ]
     if row.head.row_kind == "ablation":  # a row with one component less
-        size = len(row.head.components or ()) - 1
-        gains = {
-            rival: rival.value(metric) - other.value(metric)
-            for rival in rows
-            if len(rival.head.components or ()) == size
-        }
+        size = len(row.parts) - 1
+        gains = {rival: rival.value(metric) - other.value(metric) for rival in rows if len(rival.parts) == size}
         texts += [
             f"{rival.name} {signed(gain, 2)}" for rival, gain in gains.items() if size and abs(gain - claimed) < 0.05
         ]
@@ -101,17 +103,17 @@ def claimed_order(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> It
         if holds(gap):
             yield None
             continue
-        message = f"{claim.id}: {claim.text}; it does not hold for {short(claim.metric)}: {row.name}, {other.name}."
+        meaning = f"it does not hold for {short(claim.metric)}: {row.name}, {other.name}."
         if claim.minuend.row != claim.subtrahend.row and "best" in claim.subtrahend.rank:
             same = [m for m in row.accuracies if m in other.cells and m != claim.metric]
             if below := [m for m in same if row.value(m) < other.value(m)]:
-                message += f" {other.head.method} is ahead in {', '.join(map(short, below))} too."
-        yield Finding(
+                meaning += f" {other.head.method} is ahead in {', '.join(map(short, below))} too."
+        yield claim_finding(
+            claim,
+            (row.cells[claim.metric], other.cells[claim.metric]),
+            f"{_subtraction(row, other, claim.metric)}, claimed {claim.claimed}",
+            meaning,
             severity=Severity.WARNING if claim.expanded else Severity.ERROR,
-            cells=(row.ref(claim.metric), other.ref(claim.metric)),
-            key=claim.id,
-            arithmetic=_subtraction(row, other, claim.metric) + f", claimed {claim.claimed}",
-            message=message,
         )
 
 
@@ -129,20 +131,18 @@ def named_best(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Itera
         rivals = [rival for rival in _rivals(table, row, claim.text) if claim.metric in rival.cells]
         if not rivals:
             continue
-        best = rivals[0]
-        for rival in rivals[1:]:
-            if better(claim.metric, rival.value(claim.metric), best.value(claim.metric)):
-                best = rival
+        pick = min if claim.metric in LOWER_IS_BETTER else max
+        best = pick(rivals, key=lambda rival: rival.value(claim.metric))
         if best.value(claim.metric) == other.value(claim.metric):
             yield None
             continue
-        yield Finding(
+        yield claim_finding(
+            claim,
+            (best.cells[claim.metric], other.cells[claim.metric]),
+            f"{short(claim.metric)} {best.name} {best.printed(claim.metric)}, {other.name}"
+            f" {other.printed(claim.metric)}",
+            f"compared with {other.name}, but {best.name} is better.",
             severity=Severity.WARNING,
-            cells=(best.ref(claim.metric), other.ref(claim.metric)),
-            key=claim.id,
-            arithmetic=f"{short(claim.metric)} {best.name} {best.cells[claim.metric].printed}, {other.name}"
-            f" {other.cells[claim.metric].printed}",
-            message=f"{claim.id}: {claim.text}; compared with {other.name}, but {best.name} is better.",
         )
 
 
@@ -177,13 +177,9 @@ def small_margin(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Ite
         if not 0 < gap < SMALL_GAIN:
             yield None
             continue
-        yield Finding(
-            severity=Severity.NOTE,
-            cells=(row.ref(claim.metric), other.ref(claim.metric)),
-            key=claim.id,
-            arithmetic=_subtraction(row, other, claim.metric),
-            message=f"{claim.id}: {claim.text}; it is ahead by less than a point.",
-        )
+        cells = (row.cells[claim.metric], other.cells[claim.metric])
+        arithmetic = _subtraction(row, other, claim.metric)
+        yield claim_finding(claim, cells, arithmetic, "it is ahead by less than a point.", severity=Severity.NOTE)
 
 
 def named_row(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterator[Finding | None]:
@@ -199,13 +195,12 @@ def named_row(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterat
         if f"{gap:.{digits}f}" == f"{float(claim.claimed):.{digits}f}":
             yield None
             continue
-        yield Finding(
-            severity=Severity.ERROR,
-            cells=(row.ref(claim.metric), named.ref(claim.metric), other.ref(claim.metric)),
-            key=claim.id,
-            arithmetic=f"{_subtraction(row, named, claim.metric)}, claimed {claim.claimed};"
+        yield claim_finding(
+            claim,
+            tuple(side.cells[claim.metric] for side in (row, named, other)),
+            f"{_subtraction(row, named, claim.metric)}, claimed {claim.claimed};"
             f" {_subtraction(row, other, claim.metric)} with row {other.number}",
-            message=f"{claim.id}: {claim.text}; row {named.number} does not give the number, row {other.number} does.",
+            f"row {named.number} does not give the number, row {other.number} does.",
         )
 
 
@@ -241,7 +236,5 @@ def _of_rows(tables: Sequence[PrintedTable], claims: Sequence[Claim]) -> Iterato
 
 def _subtraction(row: Row, other: Row | None, metric: str) -> str:
     if other is None:
-        return f"{short(metric)} {row.cells[metric].printed}"
-    digits = decimals(row.cells[metric], other.cells[metric])
-    gap = signed(row.value(metric) - other.value(metric), digits)
-    return f"{short(metric)} {row.cells[metric].printed} - {other.cells[metric].printed} = {gap}"
+        return f"{short(metric)} {row.printed(metric)}"
+    return f"{short(metric)} {row.printed(metric)} - {other.printed(metric)} = {difference(row, other, metric)}"

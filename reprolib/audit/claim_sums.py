@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reprolib.audit.finding import Finding, Ref, Severity
+from reprolib.audit.finding import Finding, Severity
 from reprolib.audit.printed import EPSILON, PrintedTable, Row, signed
 from reprolib.papers.claims import Claim, Place
 from reprolib.papers.facts import (
@@ -16,13 +16,14 @@ from reprolib.papers.facts import (
     PromptedGain,
     SumOfShares,
 )
+from reprolib.papers.reported import Cell
 
 Tables = Mapping[str, PrintedTable]
 VIDEO = (25.0, 30.0)  # images per second of video and television
 
 
 def claim_finding(
-    claim: Claim, cells: tuple[Ref, ...], arithmetic: str, meaning: str, *, severity: Severity = Severity.ERROR
+    claim: Claim, cells: tuple[Cell, ...], arithmetic: str, meaning: str, *, severity: Severity = Severity.ERROR
 ) -> Finding:
     """What a check found wrong with a claim."""
     message = f"{claim.id}: {claim.text}; {meaning}"
@@ -54,7 +55,7 @@ def _gain_against_gain(claim: Claim, rule: GainAgainstGain, tables: Tables) -> F
         return None
     return claim_finding(
         claim,
-        tuple(row.ref(claim.metric) for pair in pairs for row in pair),
+        tuple(row.cells[claim.metric] for pair in pairs for row in pair),
         f"{signed(gains[0], 2)} against {signed(gains[1], 2)}: {signed(difference, 2)}, claimed {claim.claimed}",
         "the gains are the other way round.",
     )
@@ -67,7 +68,7 @@ def _count_of_methods(claim: Claim, rule: CountOfMethods, tables: Tables) -> Fin
         return None
     return claim_finding(
         claim,
-        tuple(next(iter(row.refs(row.cells))) for row in methods.values()),
+        tuple(next(iter(row.cells_of(row.cells))) for row in methods.values()),
         f"{len(methods)} methods: {', '.join(methods)}; claimed {claim.claimed}",
         "the table has another number of methods.",
     )
@@ -80,7 +81,7 @@ def _mostly_below(claim: Claim, rule: MostlyBelow, tables: Tables) -> Finding | 
         return None
     return claim_finding(
         claim,
-        tuple(row.ref(claim.metric) for row in compared),
+        tuple(row.cells[claim.metric] for row in compared),
         f"{len(below)} of {len(compared)} below {rule.limit:g}",
         "it is not so for most of the rows.",
     )
@@ -95,8 +96,8 @@ def _sum_of_shares(claim: Claim, rule: SumOfShares, tables: Tables) -> Finding |
         return None
     return claim_finding(
         claim,
-        shown.refs(metrics),
-        " + ".join(shown.cells[metric].printed for metric in metrics) + f" = {total:.1f}, claimed {claim.claimed}",
+        shown.cells_of(metrics),
+        " + ".join(shown.printed(metric) for metric in metrics) + f" = {total:.1f}, claimed {claim.claimed}",
         "the shares give another number.",
     )
 
@@ -109,9 +110,8 @@ def _prompted_gain(claim: Claim, tables: Tables) -> Finding | None:
         return None
     return claim_finding(
         claim,
-        (row.ref(prompted), other.ref(claim.metric)),
-        f"{row.cells[prompted].printed} - {other.cells[claim.metric].printed} = {signed(gain, 1)}, claimed"
-        f" {claim.claimed}",
+        (row.cells[prompted], other.cells[claim.metric]),
+        f"{row.printed(prompted)} - {other.printed(claim.metric)} = {signed(gain, 1)}, claimed {claim.claimed}",
         f"claimed is {claim.claimed}, the cells give another number.",
     )
 
@@ -123,8 +123,8 @@ def _about_equal(claim: Claim, rule: AboutEqual, tables: Tables) -> Finding | No
         return None
     return claim_finding(
         claim,
-        (row.ref(claim.metric), other.ref(claim.metric)),
-        f"{row.cells[claim.metric].printed} / {other.cells[claim.metric].printed} is {signed(100 * change, 1)} %",
+        (row.cells[claim.metric], other.cells[claim.metric]),
+        f"{row.printed(claim.metric)} / {other.printed(claim.metric)} is {signed(100 * change, 1)} %",
         f"they differ by more than {100 * rule.within:.0f} %.",
         severity=Severity.WARNING,
     )
@@ -137,8 +137,8 @@ def frame_rate(claim: Claim, tables: Tables) -> Finding | None:
         return None
     return claim_finding(
         claim,
-        (row.ref(claim.metric),),
-        f"{row.cells[claim.metric].printed} < {VIDEO[0]:g} and {VIDEO[1]:g}",
+        (row.cells[claim.metric],),
+        f"{row.printed(claim.metric)} < {VIDEO[0]:g} and {VIDEO[1]:g}",
         "no threshold is given, and the speed is below that of video.",
         severity=Severity.NOTE,
     )

@@ -56,7 +56,7 @@ def _column(
             texts.append(f"{other} / AP {least:.2f} to {most:.2f} elsewhere ({inside} of {len(own)} rows inside)")
     yield Finding(
         severity=Severity.ERROR,
-        cells=tuple(row.ref(f"{kind}/{column}") for row in own for column in (name, "AP")),
+        cells=tuple(row.cells[f"{kind}/{column}"] for row in own for column in (name, "AP")),
         key=f"{table.id}/{kind}-{name}",
         arithmetic="; ".join(texts),
         message=f"Table {table.number}: the column {name} cannot hold {name}; its ratio to AP is off in all {len(own)}"
@@ -89,9 +89,6 @@ def digits(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
                 if row.cells[metric].decimals == usual:
                     yield None
                     continue
-                yield Finding(
-                    severity=Severity.NOTE,
-                    cells=(row.ref(metric),),
-                    arithmetic=f"{row.cells[metric].printed} among {len(rows) - 1} numbers with {usual} decimals",
-                    message=f"{row.name}: printed unlike its column, so perhaps quoted from elsewhere.",
-                )
+                arithmetic = f"{row.printed(metric)} among {len(rows) - 1} numbers with {usual} decimals"
+                meaning = "printed unlike its column, so perhaps quoted from elsewhere."
+                yield row.finding(Severity.NOTE, (metric,), arithmetic, meaning)

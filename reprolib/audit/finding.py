@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reprolib.papers.folders import paper_folder, shown
+from reprolib.papers.reported import Cell
 
 
 class Severity(StrEnum):
@@ -28,33 +28,6 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ref:
-    """One printed cell: `metric` is its column, `printed` its text, `line` its line in the table's CSV file."""
-
-    paper: str
-    table: int
-    row: int
-    metric: str
-    printed: str
-    line: int
-
-    @property
-    def table_id(self) -> str:
-        """The table's id as in `reprolib list`, for example iemask_rcnn-7."""
-        return f"{self.paper}-{self.table}"
-
-    @property
-    def anchor(self) -> str:
-        """Where a page can place the row: <table id>-row-<row>."""
-        return f"{self.table_id}-row-{self.row}"
-
-    @property
-    def source(self) -> str:
-        """The line that holds the number, from the root of the repository."""
-        return f"{shown(paper_folder(self.paper) / 'reported' / f'table_{self.table}.csv')}#L{self.line}"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that a check found.
 
@@ -64,7 +37,7 @@ class Finding:
     """
 
     severity: Severity
-    cells: tuple[Ref, ...]
+    cells: tuple[Cell, ...]
     arithmetic: str
     message: str
     check: str = ""
@@ -96,12 +69,12 @@ class Finding:
         return _unique((cell.table_id, cell.row) for cell in self.cells)
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """The columns involved."""
-        return _unique(cell.metric for cell in self.cells)
+    def rows_by_table(self) -> dict[str, list[str]]:
+        """Numbers of the rows involved, as text, by table id."""
+        return {table: [str(row) for other, row in self.rows if other == table] for table in self.tables}
 
     def as_json(self) -> dict[str, object]:
-        """Plain values; each cell with the line of the CSV file and the anchor of its row."""
+        """Plain values; each cell with the line of the CSV file and where a page can place its row."""
         return {
             "id": self.id,
             "severity": str(self.severity),
@@ -117,18 +90,16 @@ class Finding:
                     "metric": cell.metric,
                     "printed": cell.printed,
                     "source": cell.source,
-                    "anchor": cell.anchor,
+                    "anchor": f"{cell.table_id}-row-{cell.row}",
                 }
                 for cell in self.cells
             ],
         }
 
     def _place(self) -> str:
-        rows: dict[str, list[str]] = {}
-        for table, row in self.rows:
-            rows.setdefault(table, []).append(str(row))
-        metrics = "+".join(metric.replace("/", "-") for metric in self.metrics)
-        return "/".join([*(f"{table}/{'+'.join(numbers)}" for table, numbers in rows.items()), metrics])
+        metrics = _unique(cell.metric.replace("/", "-") for cell in self.cells)
+        places = (f"{table}/{'+'.join(rows)}" for table, rows in self.rows_by_table.items())
+        return "/".join([*places, "+".join(metrics)])
 
 
 def _unique(values: Iterable) -> tuple:

@@ -40,11 +40,11 @@ def _at_most(row: Row, lower: str, upper: str) -> Finding | None:
     margin = row.rounding(lower) + row.rounding(upper)
     if row.value(lower) <= row.value(upper) + margin + EPSILON:
         return None
-    return Finding(
-        severity=Severity.ERROR,
-        cells=row.refs((lower, upper)),
-        arithmetic=f"{short(lower)} {row.cells[lower].printed} > {short(upper)} {row.cells[upper].printed}",
-        message=f"{row.name}: {short(lower)} cannot be above {short(upper)}.",
+    return row.finding(
+        Severity.ERROR,
+        (lower, upper),
+        f"{short(lower)} {row.printed(lower)} > {short(upper)} {row.printed(upper)}",
+        f"{short(lower)} cannot be above {short(upper)}.",
     )
 
 
@@ -66,13 +66,12 @@ def threshold_mean(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
             if low - margin - EPSILON <= row.value(ap) <= high + margin + EPSILON:
                 yield None
                 continue
-            yield Finding(
-                severity=Severity.ERROR,
-                cells=row.refs((ap, ap50, ap75)),
-                arithmetic=f"({row.cells[ap50].printed} + 5 x {row.cells[ap75].printed}) / 10 = {low:.2f},"
-                f" ({row.cells[ap50].printed} + {row.cells[ap75].printed}) / 2 = {high:.2f},"
-                f" {short(ap)} {row.cells[ap].printed}",
-                message=f"{row.name}: {short(ap)} is no mean of ten thresholds that fits its AP50 and AP75.",
+            yield row.finding(
+                Severity.ERROR,
+                (ap, ap50, ap75),
+                f"({row.printed(ap50)} + 5 x {row.printed(ap75)}) / 10 = {low:.2f}, ({row.printed(ap50)} +"
+                f" {row.printed(ap75)}) / 2 = {high:.2f}, {short(ap)} {row.printed(ap)}",
+                f"{short(ap)} is no mean of ten thresholds that fits its AP50 and AP75.",
             )
 
 
@@ -85,9 +84,5 @@ def possible(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
             if positive and cell.value <= greatest:
                 yield None
                 continue
-            yield Finding(
-                severity=Severity.ERROR,
-                cells=(row.ref(metric),),
-                arithmetic=f"{short(metric)} {cell.printed} {cell.unit}",
-                message=f"{row.name}: {short(metric)} cannot have this value.",
-            )
+            text = f"{short(metric)} {cell.printed} {cell.unit}"
+            yield row.finding(Severity.ERROR, (metric,), text, f"{short(metric)} cannot have this value.")

@@ -1,11 +1,11 @@
-"""The reported tables as the checks read them: rows of cells by metric, with the line that each cell stands in."""
+"""The reported tables as the checks read them: rows of cells by metric."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from reprolib.audit.finding import Ref
+from reprolib.audit.finding import Finding, Severity
 from reprolib.papers import catalog
 from reprolib.papers.reported import Cell, load_table, table_numbers
 
@@ -22,7 +22,6 @@ class Row:
 
     head: Cell
     cells: Mapping[str, Cell]
-    lines: Mapping[str, int]
 
     @property
     def number(self) -> int:
@@ -32,7 +31,7 @@ class Row:
     @property
     def table_id(self) -> str:
         """For example iemask_rcnn-7."""
-        return f"{self.head.paper}-{self.head.table}"
+        return self.head.table_id
 
     @property
     def name(self) -> str:
@@ -45,29 +44,34 @@ class Row:
         """Metrics of accuracy, in percent, higher better."""
         return tuple(metric for metric in self.cells if metric.startswith(ACCURACIES))
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """The components; none where they are not known."""
+        return frozenset(self.head.components or ())
+
     def value(self, metric: str) -> float:
-        """The number as printed."""
+        """The printed number."""
         return self.cells[metric].value
+
+    def printed(self, metric: str) -> str:
+        """The number as it is printed."""
+        return self.cells[metric].printed
 
     def rounding(self, metric: str) -> float:
         """Half a unit of the cell's last printed digit."""
         return self.cells[metric].rounding
 
-    def ref(self, metric: str) -> Ref:
-        """Where the cell is."""
-        cell = self.cells[metric]
-        return Ref(
-            paper=cell.paper,
-            table=cell.table,
-            row=cell.row,
-            metric=metric,
-            printed=cell.printed,
-            line=self.lines[metric],
-        )
+    def cells_of(self, metrics: Iterable[str]) -> tuple[Cell, ...]:
+        """Several cells."""
+        return tuple(self.cells[metric] for metric in metrics)
 
-    def refs(self, metrics: Iterable[str]) -> tuple[Ref, ...]:
-        """Where several cells are."""
-        return tuple(self.ref(metric) for metric in metrics)
+    def finding(
+        self, severity: Severity, metrics: Iterable[str], arithmetic: str, meaning: str, *, baseline: Row | None = None
+    ) -> Finding:
+        """What a check says of some metrics of the row; baseline: the row that it is compared with."""
+        cells = self.cells_of(metrics) + (baseline.cells_of(metrics) if baseline else ())
+        message = f"{self.name}: {meaning}"
+        return Finding(severity=severity, cells=cells, arithmetic=arithmetic, message=message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,19 +103,14 @@ def load_tables() -> tuple[PrintedTable, ...]:
 
 
 def printed_table(cells: Sequence[Cell]) -> PrintedTable:
-    """A table from all its cells in the order of its CSV file, whose first line is the header."""
-    rows: dict[int, tuple[dict[str, Cell], dict[str, int]]] = {}
-    for line, cell in enumerate(cells, start=2):
-        by_metric, lines = rows.setdefault(cell.row, ({}, {}))
-        by_metric[cell.metric] = cell
-        lines[cell.metric] = line
+    """A table from all its cells."""
+    rows: dict[int, dict[str, Cell]] = {}
+    for cell in cells:
+        rows.setdefault(cell.row, {})[cell.metric] = cell
     return PrintedTable(
         paper=cells[0].paper,
         number=cells[0].table,
-        rows=tuple(
-            Row(head=next(iter(by_metric.values())), cells=by_metric, lines=lines)
-            for _, (by_metric, lines) in sorted(rows.items())
-        ),
+        rows=tuple(Row(head=next(iter(row.values())), cells=row) for _, row in sorted(rows.items())),
     )
 
 
@@ -152,9 +151,34 @@ def variants(row: Row, name: str) -> Iterator[tuple[str, str]]:
             yield kind, slash + category
 
 
-def paired_refs(row: Row, other: Row, metrics: Iterable[str]) -> tuple[Ref, ...]:
-    """Where the cells of two rows are, metric by metric."""
-    return tuple(ref for metric in metrics for ref in (row.ref(metric), other.ref(metric)))
+def pair_finding(
+    severity: Severity,
+    first: Row,
+    second: Row,
+    metrics: Iterable[str],
+    arithmetic: str,
+    message: str,
+    *,
+    key: str = "",
+) -> Finding:
+    """What a check says of some metrics of two rows; key: by default made of the rows."""
+    return Finding(
+        severity=severity,
+        cells=tuple(row.cells[metric] for metric in metrics for row in (first, second)),
+        key=key or pair_key(first, second),
+        arithmetic=arithmetic,
+        message=message,
+    )
+
+
+def pair_key(*rows: Row) -> str:
+    """A finding's key by the rows that it is about."""
+    return "/".join(f"{row.table_id}/{row.number}" for row in rows)
+
+
+def difference(row: Row, other: Row, metric: str) -> str:
+    """How far the number of `row` is above that of `other`, with sign and the digits of the finer one."""
+    return signed(row.value(metric) - other.value(metric), decimals(row.cells[metric], other.cells[metric]))
 
 
 def better(metric: str, value: float, other: float) -> bool:

@@ -12,10 +12,11 @@ from reprolib.audit.printed import (
     Row,
     all_rows,
     dataset_of,
-    decimals,
+    difference,
     distinct,
     full_rows,
-    paired_refs,
+    pair_finding,
+    pair_key,
     short,
     signed,
 )
@@ -36,11 +37,7 @@ def same_run(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
     row's method, components or split are not certain.
     """
     for first, second in combinations(all_rows(tables), 2):
-        if (
-            first.head.paper != second.head.paper
-            or first.head.table == second.head.table
-            or not _same_run(first, second)
-        ):
+        if not _in_two_tables(first, second) or not _same_run(first, second):
             continue
         shared = _shared(first, second)
         if not shared:
@@ -51,13 +48,9 @@ def same_run(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
             continue
         sure = first.head.confidence == second.head.confidence == "certain" and first.head.split == second.head.split
         sure = sure and first.head.split not in UNSTATED
-        yield Finding(
-            severity=Severity.ERROR if sure else Severity.WARNING,
-            cells=paired_refs(first, second, unequal),
-            key=_key(first, second),
-            arithmetic=_differences(first, second, unequal),
-            message=f"{first.name} and {second.name} are the same system on the same data, with other numbers.",
-        )
+        severity = Severity.ERROR if sure else Severity.WARNING
+        message = f"{first.name} and {second.name} are the same system on the same data, with other numbers."
+        yield pair_finding(severity, first, second, unequal, _differences(first, second, unequal), message)
 
 
 def equal_rows(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
@@ -74,20 +67,16 @@ def equal_rows(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
         shared = _shared(first, second)
         if len(shared) < (1 if unsure else FEWEST_EQUAL):
             continue
-        if any(first.cells[metric].printed != second.cells[metric].printed for metric in shared):
+        if any(first.printed(metric) != second.printed(metric) for metric in shared):
             yield None
             continue
         alike = (first.head.method, first.head.components) == (second.head.method, second.head.components)
         words = "the same run shown twice" if alike else "described differently, so one run under two descriptions"
-        yield Finding(
-            severity=Severity.NOTE,
-            cells=paired_refs(first, second, shared),
-            key=_key(first, second),
-            arithmetic=_equal(first, shared),
-            message=f"{first.name} and {second.name} agree in all {len(shared)} numbers that they share; {words}."
-            if len(shared) > 1
-            else f"{first.name} and {second.name} print the same number; {words}, as far as that number tells.",
-        )
+        if len(shared) > 1:
+            message = f"{first.name} and {second.name} agree in all {len(shared)} numbers that they share; {words}."
+        else:
+            message = f"{first.name} and {second.name} print the same number; {words}, as far as that number tells."
+        yield pair_finding(Severity.NOTE, first, second, shared, _equal(first, shared), message)
 
 
 def across_papers(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
@@ -115,27 +104,22 @@ def across_papers(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
         if not unequal and len(shared) < FEWEST_EQUAL:
             yield None
             continue
-        key = _key(first, second)
+        rows = f"{first.head.paper} {first.name} and {second.head.paper} {second.name}"
         if not unequal:
-            yield Finding(
-                severity=Severity.NOTE,
-                cells=paired_refs(first, second, shared),
-                key=key,
-                arithmetic=_equal(first, shared),
-                message=f"{_in_paper(first)} and {_in_paper(second)} agree in all {len(shared)} numbers: one quotes the"
-                " other, under whatever protocol its own rows have.",
+            message = (
+                f"{rows} agree in all {len(shared)} numbers: one quotes the other, under whatever protocol its own rows"
+                " have."
             )
+            yield pair_finding(Severity.NOTE, first, second, shared, _equal(first, shared), message)
             continue
         whole = [m for m in unequal if m in {"segm/AP", "bbox/AP"} or m.count("/") == 2]
         far = any(abs(first.value(metric) - second.value(metric)) > FAR_APART for metric in whole)
-        yield Finding(
-            severity=Severity.WARNING if far else Severity.NOTE,
-            cells=paired_refs(first, second, unequal),
-            key=key,
-            arithmetic=_differences(first, second, unequal),
-            message=f"{_in_paper(first)} and {_in_paper(second)} print different numbers for {first.head.method} on"
-            f" {second.head.dataset}; rows of the two do not compare.",
+        severity = Severity.WARNING if far else Severity.NOTE
+        message = (
+            f"{rows} print different numbers for {first.head.method} on {second.head.dataset}; rows of the two do not"
+            " compare."
         )
+        yield pair_finding(severity, first, second, unequal, _differences(first, second, unequal), message)
 
 
 def box_and_mask(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
@@ -152,7 +136,7 @@ def box_and_mask(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
 
 def _box_and_mask(first: Row, second: Row) -> Iterator[Finding | None]:
     """For a row that prints both, `other` is the row itself; of two rows, each prints one of them."""
-    texts, refs, apart = [], [], []
+    texts, cells, apart = [], [], []
     names = [
         name for name in ("AP", "APs", "APm", "APl") if _kinds(first, name) | _kinds(second, name) == {"bbox", "segm"}
     ]
@@ -163,8 +147,8 @@ def _box_and_mask(first: Row, second: Row) -> Iterator[Finding | None]:
         gap = box.value(f"bbox/{name}") - mask.value(f"segm/{name}")
         if abs(gap) > BOX_AND_MASK:
             apart.append(name)
-            refs += [box.ref(f"bbox/{name}"), mask.ref(f"segm/{name}")]
-            printed = f"box {box.cells[f'bbox/{name}'].printed} / mask {mask.cells[f'segm/{name}'].printed}"
+            cells += [box.cells[f"bbox/{name}"], mask.cells[f"segm/{name}"]]
+            printed = f"box {box.printed(f'bbox/{name}')} / mask {mask.printed(f'segm/{name}')}"
             texts.append(f"{name} {printed} ({signed(gap, 1)})")
     if not apart:
         yield from [None] * bool(names)
@@ -172,8 +156,8 @@ def _box_and_mask(first: Row, second: Row) -> Iterator[Finding | None]:
     place = first.name if first is second else f"{first.name} and {second.name}"
     yield Finding(
         severity=Severity.WARNING if "AP" in apart else Severity.NOTE,
-        cells=tuple(refs),
-        key=_key(first) if first is second else _key(first, second),
+        cells=tuple(cells),
+        key=pair_key(first) if first is second else pair_key(first, second),
         arithmetic="; ".join(texts),
         message=f"{place}: boxes and masks of the same detections are far apart.",
     )
@@ -197,13 +181,13 @@ def repeated_value(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
         for metric in _shared(first, second):
             if metric not in first.accuracies or metric.count("/") > 1:
                 continue
-            if first.cells[metric].printed != second.cells[metric].printed:
+            if first.printed(metric) != second.printed(metric):
                 yield None
                 continue
             yield Finding(
                 severity=Severity.NOTE,
-                cells=(first.ref(metric), second.ref(metric)),
-                arithmetic=f"{short(metric)} {first.cells[metric].printed} on {first.head.dataset} and on"
+                cells=(first.cells[metric], second.cells[metric]),
+                arithmetic=f"{short(metric)} {first.printed(metric)} on {first.head.dataset} and on"
                 f" {second.head.dataset}",
                 message=f"{first.name} and {second.name} print the same number for two data sets.",
             )
@@ -245,30 +229,17 @@ def _shared(first: Row, second: Row) -> list[str]:
 
 def _agree(first: Row, second: Row, metric: str) -> bool:
     """Equal as far as the coarser of the two is printed."""
-    return (
-        abs(first.value(metric) - second.value(metric))
-        <= max(first.rounding(metric), second.rounding(metric)) + EPSILON
-    )
+    rounding = max(first.rounding(metric), second.rounding(metric))
+    return abs(first.value(metric) - second.value(metric)) <= rounding + EPSILON
 
 
 def _differences(first: Row, second: Row, metrics: Sequence[str]) -> str:
-    texts = []
-    for metric in metrics:
-        digits = decimals(first.cells[metric], second.cells[metric])
-        change = signed(second.value(metric) - first.value(metric), digits)
-        texts.append(f"{short(metric)} {first.cells[metric].printed} / {second.cells[metric].printed} ({change})")
-    return "; ".join(texts)
+    return "; ".join(
+        f"{short(m)} {first.printed(m)} / {second.printed(m)} ({difference(second, first, m)})" for m in metrics
+    )
 
 
 def _equal(row: Row, metrics: Sequence[str]) -> str:
     """The numbers that another row prints too, the first three of them."""
-    text = ", ".join(f"{short(metric)} {row.cells[metric].printed}" for metric in metrics[:3])
+    text = ", ".join(f"{short(metric)} {row.printed(metric)}" for metric in metrics[:3])
     return f"{text}{f' and {len(metrics) - 3} more' if len(metrics) > 3 else ''} in both"
-
-
-def _key(*rows: Row) -> str:
-    return "/".join(f"{row.table_id}/{row.number}" for row in rows)
-
-
-def _in_paper(row: Row) -> str:
-    return f"{row.head.paper} {row.name}"

@@ -31,13 +31,12 @@ def fps_times_time(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
         if least - EPSILON <= 1000 <= most + EPSILON:
             yield None
             continue
-        yield Finding(
-            severity=Severity.WARNING,
-            cells=row.refs(("fps", "time_ms")),
-            arithmetic=f"{row.cells['fps'].printed} x {row.cells['time_ms'].printed} = {fps * time:.0f},"
-            f" from {least:.0f} to {most:.0f} by rounding",
-            message=f"{row.name}: images per second and milliseconds do not belong together, unless one of them is of"
-            " several images.",
+        yield row.finding(
+            Severity.WARNING,
+            ("fps", "time_ms"),
+            f"{row.printed('fps')} x {row.printed('time_ms')} = {fps * time:.0f}, from {least:.0f} to {most:.0f} by"
+            " rounding",
+            "images per second and milliseconds do not belong together, unless one of them is of several images.",
         )
 
 
@@ -61,7 +60,7 @@ def fixed_ratio(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
         near = sorted(r for r, (low, high) in zip(ratios, intervals, strict=True) if low <= ratio <= high)
         yield Finding(
             severity=Severity.WARNING,
-            cells=tuple(row.ref("fps") for each in (table, other) for row in each.rows),
+            cells=tuple(row.cells["fps"] for each in (table, other) for row in each.rows),
             key=f"{table.id}/{other.id}",
             arithmetic=f"ratio {near[0]:.3f} to {near[-1]:.3f} in {shared} of {len(intervals)} rows, one number within"
             f" rounding; all rows {min(ratios):.3f} to {max(ratios):.3f}; exceptions: rows"
@@ -86,9 +85,9 @@ def equal_speed(tables: Sequence[PrintedTable]) -> Iterator[Finding | None]:
                 continue
             yield Finding(
                 severity=Severity.WARNING,
-                cells=tuple(row.ref("fps") for row in (first, second, *partners)),
-                arithmetic=f"{first.cells['fps'].printed} = {second.cells['fps'].printed} and"
-                f" {partners[0].cells['fps'].printed} = {partners[1].cells['fps'].printed}",
+                cells=tuple(row.cells["fps"] for row in (first, second, *partners)),
+                arithmetic=f"{first.printed('fps')} = {second.printed('fps')} and"
+                f" {partners[0].printed('fps')} = {partners[1].printed('fps')}",
                 message=f"{_label(first)} and {_label(second)} are different systems with exactly the same speed in"
                 f" both tables {table.number} and {other.number}.",
             )
@@ -117,8 +116,8 @@ def _cheaper(row: Row, part: Row) -> Iterator[Finding | None]:
         word = "<" if metric in LOWER_IS_BETTER else ">"
         yield Finding(
             severity=Severity.WARNING,
-            cells=(row.ref(metric), part.ref(metric)),
-            arithmetic=f"{short(metric)} {row.cells[metric].printed} {word} {part.cells[metric].printed}",
+            cells=(row.cells[metric], part.cells[metric]),
+            arithmetic=f"{short(metric)} {row.printed(metric)} {word} {part.printed(metric)}",
             message=f"{row.name} adds to {part.name} and is printed as the cheaper of the two.",
         )
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from reprolib.audit.finding import Finding, Ref, Severity
+from reprolib.audit.finding import Finding, Severity
 from reprolib.audit.reading import items
 from reprolib.audit.run import Checked, all_findings, audit, in_order
 from reprolib.files import write_atomic
 from reprolib.papers import catalog
 from reprolib.papers.claims import load_claims
+from reprolib.papers.reported import Cell
+from reprolib.tables.markdown import markdown_table
 
 PAGE = Path("results") / "audit.md"
 MOST_CELLS = 3
@@ -23,14 +25,18 @@ def terminal(findings: Sequence[Finding], *, hidden: int = 0) -> str:
     """Findings as lines, then how many there are by paper and by check; hidden: how many lighter ones are left out."""
     lines = []
     for finding in findings:
-        lines.append(f"{finding.severity.upper():8}{finding.check:18}{_places(finding)}")
+        places = (f"{name} row{'s' * (len(r) > 1)} {', '.join(r)}" for name, r in finding.rows_by_table.items())
+        lines.append(f"{finding.severity.upper():8}{finding.check:18}{'; '.join(places)}")
         lines.append(textwrap.indent(textwrap.fill(finding.arithmetic, 112), " " * 8))
         lines.append(textwrap.indent(textwrap.fill(finding.message, 112), " " * 8))
         lines.append("")
-    lines += [_counts("paper", findings), "", _counts("check", findings)]
+    for field in ("paper", "check"):
+        rows = [(field, *(f"{severity}s" for severity in Severity)), *_count_rows(field, findings)]
+        width = max(len(name) for name, *_ in rows)
+        lines += [*(f"{name:{width}}" + "".join(f"{count:>10}" for count in counts) for name, *counts in rows), ""]
     if hidden:
-        lines += ["", f"{hidden} lighter findings are not shown: --severity note shows all."]
-    return "\n".join(lines)
+        lines += [f"{hidden} lighter findings are not shown: --severity note shows all."]
+    return "\n".join(lines).rstrip()
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -40,12 +46,12 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 def table(findings: Sequence[Finding], *, root: str = "") -> str:
     """Findings as a Markdown table; `root` leads from the page to the root of the repository: with it, cells link."""
-    lines = ["| severity | check | cells | arithmetic | what it means |", "| --- | --- | --- | --- | --- |"]
+    rows = []
     for f in findings:
-        cells = ", ".join(_cell(ref, root) for ref in _first_of_rows(f))
+        cells = ", ".join(_cell(cell, root) for cell in _first_of_rows(f))
         row = (str(f.severity), f.check.replace("_", " "), cells, f.arithmetic, f.message)
-        lines.append("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |")
-    return "\n".join(lines)
+        rows.append([text.replace("|", "\\|") for text in row])
+    return markdown_table(("severity", "check", "cells", "arithmetic", "what it means"), rows, align="lllll")
 
 
 def paper_section(paper: str) -> str:
@@ -56,15 +62,11 @@ def paper_section(paper: str) -> str:
     """
     findings = all_findings(paper=paper)
     heavy = [finding for finding in findings if finding.severity is not Severity.NOTE]
-    counts = Counter(finding.severity for finding in findings)
-    said = ", ".join(f"{counts[severity]} {severity}s" for severity in Severity)
+    said = ", ".join(f"{count} {severity}s" for severity, count in _counts(findings).items())
     sections = [f"By computation: {said}. Notes and every check: `reprolib audit --paper {paper} --severity note`."]
     if heavy:
         sections.append(table(heavy))
-    if read := [item for item in items(paper) if item.by_reading]:
-        sections.append("By reading ([outside]: with a source beyond the publication):")
-        sections.append("\n".join(f"- {item.text}" for item in read))
-    return "\n\n".join(sections)
+    return "\n\n".join([*sections, *_found_by_reading(paper)])
 
 
 def page(checked: Sequence[Checked]) -> str:
@@ -76,7 +78,7 @@ def page(checked: Sequence[Checked]) -> str:
         "Written by `notebooks/audit.ipynb`; `reprolib audit` shows the same. No run is needed for it: every reported"
         " table is checked against itself, against the other tables and against the sentences of its publication.",
         "\n".join(f"- **{severity}**: {meaning}" for severity, meaning in severities().items()),
-        _markdown_counts("paper", findings),
+        _count_table(findings),
         "## Checks",
         check_table(checked),
         f"{len(unchecked)} of {len(load_claims())} claims cannot be checked by any table, as figures and words such as"
@@ -84,10 +86,7 @@ def page(checked: Sequence[Checked]) -> str:
     ]
     for paper in catalog.papers():
         own = [finding for finding in findings if finding.paper == paper]
-        sections += [f"## {catalog.title(paper)}", _by_severity(own), *_tables(own)]
-        if read := [item for item in items(paper) if item.by_reading]:
-            sections.append("By reading ([outside]: with a source beyond the publication):")
-            sections.append("\n".join(f"- {item.text}" for item in read))
+        sections += [f"## {catalog.title(paper)}", _by_severity(own), *_tables(own), *_found_by_reading(paper)]
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
@@ -98,14 +97,20 @@ def write_page(root: str | Path = ".", checked: Sequence[Checked] | None = None)
     return path
 
 
+def _count_table(findings: Sequence[Finding]) -> str:
+    *papers, total = _count_rows("paper", findings)
+    rows = [*((catalog.title(paper), *counts) for paper, *counts in papers), total]
+    return markdown_table(("paper", *(f"{severity}s" for severity in Severity)), rows, align="lrrr")
+
+
 def check_table(checked: Sequence[Checked]) -> str:
     """Markdown: every check, what it asks, how many comparisons it made and what it found."""
-    lines = ["| check | asks | comparisons | errors | warnings | notes |", "| --- | --- | ---: | ---: | ---: | ---: |"]
+    columns = ("check", "asks", "comparisons", *(f"{severity}s" for severity in Severity))
+    rows = []
     for check in checked:
-        counts = Counter(finding.severity for finding in check.findings)
-        numbers = " | ".join(str(counts[severity] or "") for severity in Severity)
-        lines.append(f"| {check.name.replace('_', ' ')} | {check.title} | {check.compared} | {numbers} |")
-    return "\n".join(lines)
+        counts = (count or "" for count in _counts(check.findings).values())
+        rows.append((check.name.replace("_", " "), check.title, check.compared, *counts))
+    return markdown_table(columns, rows, align="llrrrr")
 
 
 def severities() -> dict[str, str]:
@@ -126,53 +131,41 @@ def _tables(findings: Sequence[Finding]) -> list[str]:
     return sections
 
 
-def _by_severity(findings: Sequence[Finding]) -> str:
+def _found_by_reading(paper: str) -> list[str]:
+    """Sections on the items of audit.md that are not found by computing alone; none without such items."""
+    read = "\n".join(f"- {item.text}" for item in items(paper) if item.by_reading)
+    return ["By reading ([outside]: with a source beyond the publication):", read] if read else []
+
+
+def _counts(findings: Iterable[Finding]) -> dict[Severity, int]:
+    """How many there are of each severity."""
     counts = Counter(finding.severity for finding in findings)
-    return ", ".join(f"{counts[severity]} {severity}{'s' * (counts[severity] != 1)}" for severity in Severity) + "."
+    return {severity: counts[severity] for severity in Severity}
 
 
-def _markdown_counts(field: str, findings: Sequence[Finding]) -> str:
-    lines = [f"| {field} | errors | warnings | notes |", "| --- | ---: | ---: | ---: |"]
-    for name, counts in _grouped(field, findings).items():
-        title = catalog.title(name) if field == "paper" else name
-        lines.append(f"| {title} | " + " | ".join(str(counts[severity]) for severity in Severity) + " |")
-    total = Counter(finding.severity for finding in findings)
-    lines.append("| all | " + " | ".join(str(total[severity]) for severity in Severity) + " |")
-    return "\n".join(lines)
+def _by_severity(findings: Sequence[Finding]) -> str:
+    counts = _counts(findings)
+    return ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items()) + "."
 
 
-def _counts(field: str, findings: Sequence[Finding]) -> str:
-    groups = _grouped(field, findings)
-    width = max(map(len, [*groups, field]))
-    lines = [f"{field:{width}}" + "".join(f"{severity + 's':>10}" for severity in Severity)]
-    for name, counts in groups.items():
-        lines.append(f"{name:{width}}" + "".join(f"{counts[severity]:10}" for severity in Severity))
-    total = Counter(finding.severity for finding in findings)
-    lines.append(f"{'all':{width}}" + "".join(f"{total[severity]:10}" for severity in Severity))
-    return "\n".join(lines)
+def _count_rows(field: str, findings: Sequence[Finding]) -> list[tuple[object, ...]]:
+    """A line per paper or check, its name and how many there are of each severity; the last line is of all."""
+    rows = []
+    for name in sorted({getattr(finding, field) for finding in findings}):
+        counts = _counts(finding for finding in findings if getattr(finding, field) == name)
+        rows.append((name, *counts.values()))
+    return [*rows, ("all", *_counts(findings).values())]
 
 
-def _grouped(field: str, findings: Sequence[Finding]) -> dict[str, Counter]:
-    names = sorted({getattr(finding, field) for finding in findings})
-    return {name: Counter(f.severity for f in findings if getattr(f, field) == name) for name in names}
-
-
-def _places(finding: Finding) -> str:
-    rows: dict[str, list[str]] = {}
-    for name, row in finding.rows:
-        rows.setdefault(name, []).append(str(row))
-    return "; ".join(f"{name} row{'s' * (len(r) > 1)} {', '.join(r)}" for name, r in rows.items())
-
-
-def _first_of_rows(finding: Finding) -> list[Ref | None]:
+def _first_of_rows(finding: Finding) -> list[Cell | None]:
     """The first cell of each row, the first rows of many and then None."""
-    refs = list({(ref.table_id, ref.row): ref for ref in reversed(finding.cells)}.values())
-    refs.sort(key=finding.cells.index)
-    return refs if len(refs) <= MOST_CELLS else [*refs[:MOST_CELLS], None]
+    cells = list({(cell.table_id, cell.row): cell for cell in reversed(finding.cells)}.values())
+    cells.sort(key=finding.cells.index)
+    return cells if len(cells) <= MOST_CELLS else [*cells[:MOST_CELLS], None]
 
 
-def _cell(ref: Ref | None, root: str) -> str:
-    if ref is None:
+def _cell(cell: Cell | None, root: str) -> str:
+    if cell is None:
         return "…"
-    text = f"{ref.table_id} row {ref.row}"
-    return f"[{text}]({root}{ref.source})" if root else text
+    text = f"{cell.table_id} row {cell.row}"
+    return f"[{text}]({root}{cell.source})" if root else text

@@ -57,7 +57,7 @@ class Cell:
     publication does not print (see `unprinted`). unit: %, M, G, ms, fps, count or year.
     row_kind: comparison, ablation, efficiency or dataset. confidence: of the row's method and components
     (certain, inferred, unknown); value_confidence: of this number and its column (certain, inferred,
-    label_wrong).
+    label_wrong). line: of the table's CSV file, 0 in a row that the publication does not print.
     """
 
     paper: str
@@ -79,6 +79,17 @@ class Cell:
     confidence: str
     value_confidence: str
     note: str
+    line: int
+
+    @property
+    def table_id(self) -> str:
+        """The table's id as in `reprolib list`, for example iemask_rcnn-7."""
+        return f"{self.paper}-{self.table}"
+
+    @property
+    def source(self) -> str:
+        """The line that holds the number, from the root of the repository."""
+        return f"{shown(paper_folder(self.paper) / 'reported' / f'table_{self.table}.csv')}#L{self.line}"
 
     @property
     def rounding(self) -> float:
@@ -90,7 +101,8 @@ def unprinted(cell: Cell, *, row: int, method: str, note: str) -> Cell:
     """A printed cell's counterpart in a row that the publication does not print: the same but for what is given, and
     without a number."""
     certain = {"confidence": "certain", "value_confidence": "certain"}
-    return replace(cell, row=row, method=method, method_printed="", note=note, value=None, printed="", **certain)
+    number = {"value": None, "printed": "", "line": 0}
+    return replace(cell, row=row, method=method, method_printed="", note=note, **number, **certain)
 
 
 def table_numbers(paper: str) -> list[int]:
@@ -128,7 +140,7 @@ def parse_table(text: str, *, name: str) -> tuple[Cell, ...]:
         line = reader.line_num
         if len(fields) != len(COLUMNS):
             raise ReportedError(f"{name}, line {line}: {len(fields)} fields instead of {len(COLUMNS)}")
-        cell = _cell(dict(zip(COLUMNS, fields, strict=True)), where=f"{name}, line {line}")
+        cell = _cell(dict(zip(COLUMNS, fields, strict=True)), line=line, where=f"{name}, line {line}")
         key = (cell.row, cell.metric)
         if key in seen:
             raise ReportedError(f"{name}, line {line}: row {key[0]} {key[1]} stands in line {seen[key]} already")
@@ -147,7 +159,7 @@ def audit(paper: str) -> str:
     return re.split(r"^## ", text[start.start() :], flags=re.MULTILINE)[0].strip() + "\n" if start else ""
 
 
-def _cell(fields: dict[str, str], *, where: str) -> Cell:
+def _cell(fields: dict[str, str], *, line: int, where: str) -> Cell:
     for field, allowed in ALLOWED.items():
         if fields[field] not in allowed:
             raise ReportedError(f"{where}: {field} must be one of {sorted(allowed)}, not {fields[field]!r}")
@@ -172,4 +184,5 @@ def _cell(fields: dict[str, str], *, where: str) -> Cell:
         value=value,
         printed=fields["value"],
         decimals=len(fields["value"].partition(".")[2]),
+        line=line,
     )

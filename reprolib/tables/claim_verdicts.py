@@ -182,7 +182,7 @@ def _row(place: Place | None, paper: str, rows: Rows) -> TableRow | None:
 
 def _reference(row: TableRow) -> RowReference:
     return RowReference(
-        table=f"{row.head.paper}-{row.head.table}",
+        table=row.head.table_id,
         row=row.number,
         experiment=row.experiment.id if row.experiment else "",
     )

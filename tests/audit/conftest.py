@@ -35,14 +35,12 @@ def changed(tables):
 
     def change(table_id, row, metric, printed):
         table = tables[table_id]
-        cells = sorted(
-            ((one.lines[m], cell) for one in table.rows for m, cell in one.cells.items()), key=lambda pair: pair[0]
-        )
         cells = [
             replace(cell, value=float(printed), printed=printed, decimals=len(printed.partition(".")[2]))
             if (cell.row, cell.metric) == (row, metric)
             else cell
-            for _, cell in cells
+            for each in table.rows
+            for cell in each.cells.values()
         ]
         assert table.row(row).cells[metric].printed != printed
         return printed_table(cells)
