@@ -51,7 +51,7 @@ def make_scene(height: int, width: int, *, instances: int, seed: int) -> tuple[T
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What both detectors are given to do: one batch, to learn from or to detect in."""
+    """What both detectors do: train on one batch, or detect in it."""
 
     models: dict[str, nn.Module]
     optimisers: dict[str, torch.optim.Optimizer]
@@ -74,12 +74,12 @@ class Work:
 
     @torch.no_grad()
     def inference(self, name: str) -> list[dict[str, Tensor]]:
-        """Detections with masks at the size of the images given."""
+        """Detections with masks at the size of the images."""
         with self._autocast():
             return self.models[name].eval()(self.images)
 
     def conditions(self) -> dict:
-        """What a result has to say of how it came about."""
+        """The conditions under which a result was measured."""
         return {
             "device": self.device,
             "hardware": hardware(self.device),
@@ -107,7 +107,7 @@ def prepare_work(
 ) -> Work:
     """Both detectors with equal random weights on a device, and a batch of scenes.
 
-    image_size: height and width of the images given, at which masks are pasted. input_size: short and long side inside
+    image_size: height and width of the images, at which masks are pasted. input_size: short and long side inside
     the networks. precision: of both, by autocast. scale: by default the published one, frozen norms. Each updates its
     weights as its engine does: torchvision's reference script by torch.optim.SGD, ours by the same, fused.
     """
@@ -165,7 +165,7 @@ def run_torchvision(
         batch_size=batch_size,
         instances=instances,
     )
-    detections = {name: [len(found["boxes"]) for found in work.inference(name)] for name in work.models}
+    detections = {name: [len(detections["boxes"]) for detections in work.inference(name)] for name in work.models}
     result: dict = {"detections": detections}
     for task in (work.inference, work.train_step):
         seconds = alternate(task, list(work.models), rounds=rounds, device=device)

@@ -100,7 +100,7 @@ def _whole_images(masks: Tensor, boxes: Tensor, size: tuple[int, int], *, exact:
 
 
 def _every_channel(self: MaskBranch, roi_features: Tensor, labels: Tensor) -> Tensor:
-    """Probabilities of every class, of which one is used."""
+    """Probabilities of every class, although a single class is used."""
     return maskrcnn_inference(self.head(roi_features).float(), [labels])[0][:, 0]
 
 
@@ -142,7 +142,7 @@ def run_attribution(
     image_size: tuple[int, int] = (480, 640),
     input_size: tuple[int, int] = (480, 640),
     batch_size: int = 1,
-    **given: object,
+    **options: object,
 ) -> dict:
     """Seconds of `TASKS` by ours, by ours with each of `PIECES` reverted, with all of them, and by torchvision's.
 
@@ -158,9 +158,9 @@ def run_attribution(
         image_size=image_size,
         input_size=input_size,
         batch_size=batch_size,
-        **given,
+        **options,
     )
-    result: dict = {"detections": [len(one["boxes"]) for one in work.inference(OURS)]}
+    result: dict = {"detections": [len(detections["boxes"]) for detections in work.inference(OURS)]}
     on_cpu = torch.device(device).type == "cpu"
     plans = {}
     for task in tasks:
@@ -177,7 +177,7 @@ def run_attribution(
         ratios = {name: [a / b for a, b in zip(times, seconds[OURS], strict=True)] for name, times in seconds.items()}
         result[task] = {
             "seconds": {name: statistics.median(times) for name, times in seconds.items()},
-            "ratios": {name: [statistics.median(one), min(one), max(one)] for name, one in ratios.items()},
+            "ratios": {name: [statistics.median(values), min(values), max(values)] for name, values in ratios.items()},
             "differences": apart[task],
         }
     return result | work.conditions() | {"rounds": rounds, "input_size": list(input_size)}
@@ -198,10 +198,10 @@ def differences(work: Work, task: str, without: Mapping[str, Sequence[str]]) -> 
     ours = outputs.pop(OURS)
     if task == TRAINING:
         return {
-            name: {"loss": max(float((one[key] - ours[key]).abs() / ours[key].abs()) for key in ours)}
-            for name, one in outputs.items()
+            name: {"loss": max(float((losses[key] - ours[key]).abs() / ours[key].abs()) for key in ours)}
+            for name, losses in outputs.items()
         }
-    return {name: _detections_apart(ours, one) for name, one in outputs.items()}
+    return {name: _detections_apart(ours, detections) for name, detections in outputs.items()}
 
 
 def _detections_apart(ours: list[dict[str, Tensor]], other: list[dict[str, Tensor]]) -> dict:

@@ -30,11 +30,13 @@ def generate_matches(
     quality: float = 0.75,
     seed: int = 0,
 ) -> Matches:
-    """Matches as a detector leaves them: an object is found with probability `quality` by a box whose IoU varies, at a
-    score that goes with it; what fills the detections of an image up is found nowhere.
+    """Matches as a detector leaves them.
 
-    Classes are as unequal as COCO's, of which the most frequent has thirty times the objects of the median. Of the
-    objects of one seed all qualities see the same.
+    An object is detected with probability `quality`; the score goes with the IoU, which varies. The other detections of
+    an image match no object.
+
+    Classes are as unequal as COCO's, of which the most frequent has thirty times the objects of the median. All
+    qualities have the same objects where the seed is the same.
     """
     rng = np.random.default_rng(seed)
     share = np.arange(1, classes + 1) ** -1.0
@@ -47,15 +49,15 @@ def generate_matches(
     for area in range(4):
         chosen = slice(None) if area == 0 else of_size == area - 1
         np.add.at(objects, (of_class[chosen], area, of_image[chosen]), 1)
-    found = np.flatnonzero(easy < quality)
-    overlap = np.clip(rng.normal(0.55 + 0.4 * quality * (1 - easy[found]), 0.12), 0.3, 1.0)
-    astray = images * per_image - len(found)
-    image = np.concatenate([of_image[found], rng.integers(images, size=astray)])
-    classed = np.concatenate([of_class[found], rng.choice(classes, size=astray, p=share / share.sum())])
-    size = np.concatenate([of_size[found], rng.choice(3, size=astray, p=SHARE_OF_SIZES)])
-    score = np.concatenate([rng.beta(5, 2, len(found)) * overlap, rng.beta(1, 8, astray)])
+    detected = np.flatnonzero(easy < quality)
+    overlap = np.clip(rng.normal(0.55 + 0.4 * quality * (1 - easy[detected]), 0.12), 0.3, 1.0)
+    unmatched = images * per_image - len(detected)
+    image = np.concatenate([of_image[detected], rng.integers(images, size=unmatched)])
+    classed = np.concatenate([of_class[detected], rng.choice(classes, size=unmatched, p=share / share.sum())])
+    size = np.concatenate([of_size[detected], rng.choice(3, size=unmatched, p=SHARE_OF_SIZES)])
+    score = np.concatenate([rng.beta(5, 2, len(detected)) * overlap, rng.beta(1, 8, unmatched)])
     reached = np.clip(np.floor((overlap - 0.5) / 0.05 + 1), 0, THRESHOLDS).astype(np.int64)
-    hit = np.concatenate([(1 << reached) - 1, np.zeros(astray, np.int64)]).astype(np.uint16)
+    hit = np.concatenate([(1 << reached) - 1, np.zeros(unmatched, np.int64)]).astype(np.uint16)
     order = np.lexsort((-score, image, classed))
     image, classed, size, score, hit = (values[order] for values in (image, classed, size, score, hit))
     every = np.uint16((1 << THRESHOLDS) - 1)

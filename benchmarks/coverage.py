@@ -31,7 +31,7 @@ TRIALS, RESAMPLES = 400, 300
 
 
 def subset(matches: Matches, images: np.ndarray) -> Matches:
-    """The matches of some images, given by ascending position."""
+    """The matches of some images. images: their positions, ascending."""
     place = np.full(len(matches.image_ids), -1)
     place[images] = np.arange(len(images))
     kept = place[matches.image] >= 0
@@ -110,12 +110,12 @@ def run_coverage(
         errors = {name: [] for name in truth}
         for trial in range(trials):
             chosen = np.sort(rng.choice(population, count, replace=False))
-            found = [subset(matches, chosen) for matches in pair]
-            drawn = _estimates(found, resample_counts(count, resamples=resamples, seed=trial))
+            sampled = [subset(matches, chosen) for matches in pair]
+            drawn = _estimates(sampled, resample_counts(count, resamples=resamples, seed=trial))
             others = [np.ones((count, 1), np.uint8)]
             if "bca" in methods:
                 others.append(1 - np.eye(count, dtype=np.uint8))
-            whole = _estimates(found, np.concatenate(others, axis=1))
+            whole = _estimates(sampled, np.concatenate(others, axis=1))
             for name, values in whole.items():
                 value, draws = float(values[0]), drawn[name][~np.isnan(drawn[name])]
                 errors[name].append(value - report["truth"][name])
@@ -142,9 +142,9 @@ def text(report: dict) -> str:
         if isinstance(by_name, dict) and count != "truth":
             methods = [name for name in METHODS if name in by_name["AP"]]
             lines.append(f"{count + ' images':24}" + "".join(f"{name:>12}" for name in (*methods, "bias", "sd")))
-            for name, found in by_name.items():
-                shares = "".join(f"{100 * found[method]:>11.1f}%" for method in methods)
-                lines.append(f"{name:24}{shares}{found['bias']:>12.2f}{found['sd']:>12.2f}")
+            for name, values in by_name.items():
+                shares = "".join(f"{100 * values[method]:>11.1f}%" for method in methods)
+                lines.append(f"{name:24}{shares}{values['bias']:>12.2f}{values['sd']:>12.2f}")
     return "\n".join(lines)
 
 

@@ -47,14 +47,14 @@ def generate(*, images: int = IMAGES, detections: int = DETECTIONS, seed: int = 
         | {"id": n + 1, "image_id": int(image[n]), "category_id": int(category[n]), "iscrowd": int(crowd[n])}
         for n in range(objects)
     ]
-    found = rng.integers(objects, size=detections)
+    matched = rng.integers(objects, size=detections)  # the object that a detection is of
     version = rng.integers(1, MOVED + 1, size=detections)
-    astray = rng.random(detections) < 0.25
+    unmatched = rng.random(detections) < 0.25
     elsewhere = rng.integers(SHAPES, size=detections)
     scores = rng.random(detections).round(3).tolist()
     results = [
-        pool[elsewhere[n] if astray[n] else shape[found[n]]][version[n]]
-        | {"image_id": int(image[found[n]]), "category_id": int(category[found[n]]), "score": scores[n]}
+        pool[elsewhere[n] if unmatched[n] else shape[matched[n]]][version[n]]
+        | {"image_id": int(image[matched[n]]), "category_id": int(category[matched[n]]), "score": scores[n]}
         for n in range(detections)
     ]
     document = {
@@ -82,15 +82,15 @@ def run_evaluation(*, images: int = IMAGES, detections: int = DETECTIONS, rounds
     for iou_type in IOU_TYPES:
         began = time.perf_counter()
         truth = clean_ground_truth(document, iou_type, "json")
-        found = truth | {"annotations": clean_detections(truth, results, iou_type)}
+        cleaned = truth | {"annotations": clean_detections(truth, results, iou_type)}
         checking = time.perf_counter() - began
         seconds: dict[str, list[float]] = {name: [] for name in BACKENDS}
-        matched = {}
+        accumulated = {}
         for name in ("hotcoco", *("hotcoco", "pycocotools", "hotcoco") * rounds):
             began = time.perf_counter()
-            filled = BACKENDS[name](truth, found, iou_type, limits=LIMITS, sizes=COCO_SIZES).eval
+            filled = BACKENDS[name](truth, cleaned, iou_type, limits=LIMITS, sizes=COCO_SIZES).eval
             seconds[name].append(time.perf_counter() - began)
-            matched[name] = Accumulated(
+            accumulated[name] = Accumulated(
                 precision=filled["precision"],
                 recall=filled["recall"],
                 iou_type=iou_type,
@@ -99,12 +99,12 @@ def run_evaluation(*, images: int = IMAGES, detections: int = DETECTIONS, rounds
             )
         first, *pairs = seconds["hotcoco"]
         seconds["hotcoco"] = [statistics.fmean(pairs[n : n + 2]) for n in range(0, len(pairs), 2)]
-        slow, fast = matched["pycocotools"], matched["hotcoco"]
-        numbers = [one.percent(one.summary()) for one in (slow, fast)]
+        slow, fast = accumulated["pycocotools"], accumulated["hotcoco"]
+        numbers = [backend.percent(backend.summary()) for backend in (slow, fast)]
         differences += [
             float(np.abs(slow.precision - fast.precision).max()),
             float(np.abs(slow.recall - fast.recall).max()),
-            *(abs(theirs - ours) / 100 for theirs, ours in zip(*(one.values() for one in numbers), strict=True)),
+            *(abs(numbers[0][metric] - numbers[1][metric]) / 100 for metric in numbers[0]),
         ]
         ratios = [theirs / ours for theirs, ours in zip(seconds["pycocotools"], seconds["hotcoco"], strict=True)]
         report[iou_type] = {name: statistics.median(values) for name, values in seconds.items()}

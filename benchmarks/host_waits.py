@@ -103,8 +103,7 @@ class _Pretence(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        given = _tensors((args, kwargs))
-        on_device = any(tensor not in self.host for tensor in given)
+        on_device = any(tensor not in self.host for tensor in _tensors((args, kwargs)))
         if getattr(func, "__name__", "") == "__get__":
             return self._attribute(func, args, on_device)
         if func is Tensor.to:

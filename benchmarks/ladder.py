@@ -20,10 +20,10 @@ from benchmarks.report import show
 from reprolib.data.cards import CARDS
 from reprolib.engine.devices import pick_device
 from reprolib.evaluation.cost import flops, on_meta
-from reprolib.experiment import Experiment, Table
+from reprolib.experiment import Experiment
 from reprolib.models.input_transform import scale_boxes
 from reprolib.models.two_stage.box_head import BoxPredictor
-from reprolib.papers.catalog import all_tables
+from reprolib.papers.addresses import table_by_id
 from reprolib.papers.reported import load_table
 from reprolib.params import Profile, load_profile, resolve
 from reprolib.pipeline.runs.build import build_model
@@ -49,7 +49,7 @@ def run_ladder(
     box stages and the mask branch see, by default the scale's number of proposals and 50.
     Each round times all rows once, downwards and upwards in turns; a ratio is taken within a round.
     Returns `rows`, each with its milliseconds, multiply-adds and, but for the first, its ratio to the row above and in
-    how many rounds it was the slower one; beside them the conditions.
+    how many rounds it was slower; beside them the conditions.
     Raises ValueError for a table, rows or counts that cannot be timed.
     """
     if min(rounds, detections) < 1 or min(side, proposals) < 0:
@@ -74,8 +74,9 @@ def run_ladder(
         return timed[number]([image])
 
     seconds = alternate(inference, list(timed), rounds=rounds, device=device)
-    reported = {cell.row: cell.value for cell in load_table(*_paper_and_number(table)) if cell.metric == "fps"}
-    found, above = [], None
+    printed = table_by_id(table)
+    reported = {cell.row: cell.value for cell in load_table(printed.paper, printed.number) if cell.metric == "fps"}
+    entries, above = [], None
     for number, experiment in chosen.items():
         entry = {
             "row": number,
@@ -88,12 +89,12 @@ def run_ladder(
         }
         if above is not None:
             entry |= compare(seconds[number], seconds[above])
-        found.append(entry)
+        entries.append(entry)
         above = number
     return {
         "table": table,
         "profile": profile.name,
-        "rows": found,
+        "rows": entries,
         "side": side,
         "proposals": proposals,
         "detections": detections,
@@ -109,10 +110,10 @@ def ladder(table: str, rows: Sequence[int] = ()) -> dict[int, Experiment]:
 
     Raises ValueError naming what there is.
     """
-    found = _find(table)
-    runnable = {row.number: row.experiment for row in found.rows if row.experiment is not None}
+    printed = table_by_id(table)
+    runnable = {row.number: row.experiment for row in printed.rows if row.experiment is not None}
     if not rows:
-        kinds = {cell.row: cell.row_kind for cell in load_table(found.paper, found.number)}
+        kinds = {cell.row: cell.row_kind for cell in load_table(printed.paper, printed.number)}
         rows = [number for number in runnable if kinds.get(number) == "ablation"]
     missing = [number for number in rows if number not in runnable]
     if missing or len(set(rows)) < 2:
@@ -133,7 +134,7 @@ def fix_boxes(model: nn.Module, *, proposals: int, detections: int) -> nn.Module
     """
     if not (hasattr(model, "rpn") and hasattr(getattr(model, "roi_heads", None), "box_inference")):
         raise ValueError(f"{type(model).__name__} is no two-stage detector: its boxes cannot be given")
-    propose, find = model.rpn.forward, model.roi_heads.box_inference
+    propose, detect = model.rpn.forward, model.roi_heads.box_inference
     for module in model.modules():
         if isinstance(module, BoxPredictor):
             nn.init.zeros_(module.bbox_pred.weight)
@@ -141,19 +142,19 @@ def fix_boxes(model: nn.Module, *, proposals: int, detections: int) -> nn.Module
     proposed, detected = unit_boxes(proposals, seed=1), unit_boxes(detections, seed=2)
 
     def given_proposals(batch, features: list[Tensor], targets: None = None):
-        found, losses = propose(batch, features, targets)
-        pairs = zip(found, batch.image_sizes, strict=True)
+        own_proposals, losses = propose(batch, features, targets)
+        pairs = zip(own_proposals, batch.image_sizes, strict=True)
         return [scale_boxes(proposed.to(boxes), width, height) for boxes, (height, width) in pairs], losses
 
     def given_detections(features: list[Tensor], *rest) -> list[dict[str, Tensor]]:
         *_, image_sizes = rest
         return [
             {
-                "boxes": scale_boxes(detected.to(one["boxes"]), width, height),
-                "labels": one["labels"].new_ones(detections),
-                "scores": one["scores"].new_ones(detections),
+                "boxes": scale_boxes(detected.to(own["boxes"]), width, height),
+                "labels": own["labels"].new_ones(detections),
+                "scores": own["scores"].new_ones(detections),
             }
-            for one, (height, width) in zip(find(features, *rest), image_sizes, strict=True)
+            for own, (height, width) in zip(detect(features, *rest), image_sizes, strict=True)
         ]
 
     model.rpn.forward, model.roi_heads.box_inference = given_proposals, given_detections
@@ -202,18 +203,6 @@ def text(result: dict) -> str:
             line += f"{row['ratio']:>13.3f}x{slower:>11}  {row['order']}"
         lines.append(line)
     return "\n".join(lines)
-
-
-def _find(table: str) -> Table:
-    tables = all_tables()
-    if table not in tables:
-        raise ValueError(f"no table {table!r}; there are {', '.join(tables)}")
-    return tables[table]
-
-
-def _paper_and_number(table: str) -> tuple[str, int]:
-    found = _find(table)
-    return found.paper, found.number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

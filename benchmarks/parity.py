@@ -1,8 +1,9 @@
 """The AP of our Mask R-CNN beside torchvision's: with the same weights, and when both are trained alike.
 
 `python -m benchmarks parity` trains both from the same random weights with our engine: same recipe, same images
-in the same order, each drawing its training boxes itself. What torchvision's has learnt is then also given to ours.
-Networks are a profile's, on a ResNet that timm and torchvision both have. Nothing of it is kept.
+in the same order, each drawing its training boxes itself. Then ours is also scored with the weights that
+torchvision's has learnt. Networks are a profile's, on a ResNet that timm and torchvision both have. No weights or logs
+are kept.
 """
 
 from __future__ import annotations
@@ -116,10 +117,10 @@ def run_parity(
 
 def _compared(runs: dict[int, dict[str, dict]]) -> dict:
     def values(name: str, metric: str) -> list[float]:
-        return [one[name][metric] for one in runs.values()]
+        return [run[name][metric] for run in runs.values()]
 
     return {
-        "runs": {str(seed): one for seed, one in runs.items()},
+        "runs": {str(seed): run for seed, run in runs.items()},
         "exact": max(
             abs(a - b) for metric in METRICS for a, b in zip(values(SAME, metric), values(THEIRS, metric), strict=True)
         ),
@@ -146,10 +147,10 @@ def text(result: dict) -> str:
     ]
     for seed, run in result["runs"].items():
         for name in (OURS, THEIRS, SAME):
-            one = run[name]
-            line = f"{f'seed {seed}: {name}':34}{''.join(f'{one[metric]:>12.2f}' for metric in METRICS)}"
-            line += f"{one['detections']:>12}"
-            lines.append(line + (f"{one['loss']:>11.3f}{one['seconds']:>9.0f}s" if "loss" in one else ""))
+            scores = run[name]
+            line = f"{f'seed {seed}: {name}':34}{''.join(f'{scores[metric]:>12.2f}' for metric in METRICS)}"
+            line += f"{scores['detections']:>12}"
+            lines.append(line + (f"{scores['loss']:>11.3f}{scores['seconds']:>9.0f}s" if "loss" in scores else ""))
     rows = {"trained alike: ours - torchvision": result["difference"]}
     rows |= {f"spread over seeds: {name}": result["spread"][name] for name in (OURS, THEIRS)}
     lines += [f"{title:34}{''.join(f'{row[metric]:>12.2f}' for metric in METRICS)}" for title, row in rows.items()]

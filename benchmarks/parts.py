@@ -54,7 +54,7 @@ def run_parts(
     image_size: tuple[int, int] = (480, 640),
     input_size: tuple[int, int] = (480, 640),
     batch_size: int = 1,
-    **given: object,
+    **options: object,
 ) -> dict:
     """Seconds of `PARTS` of each task by both, medians over rounds; `REST` is the forward pass outside of them.
 
@@ -67,9 +67,9 @@ def run_parts(
         image_size=image_size,
         input_size=input_size,
         batch_size=batch_size,
-        **given,
+        **options,
     )
-    result: dict = {"detections": [len(one["boxes"]) for one in work.inference(OURS)]}
+    result: dict = {"detections": [len(detections["boxes"]) for detections in work.inference(OURS)]}
     for task in tasks:
         seen: dict[str, list[Counter[str]]] = {OURS: [], THEIRS: []}
         whole: dict[str, list[float]] = {OURS: [], THEIRS: []}
@@ -86,7 +86,7 @@ def run_parts(
         result[task] = {
             name: {
                 "seconds": statistics.median(whole[name][-rounds:]),
-                "parts": {part: statistics.median(one[part] for one in seen[name][-rounds:]) for part in PARTS},
+                "parts": {part: statistics.median(spent[part] for spent in seen[name][-rounds:]) for part in PARTS},
             }
             for name in seen
         }
@@ -127,7 +127,7 @@ def places(work: Work, name: str) -> Mapping[str, Sequence[tuple[object, str]]]:
 
 @contextlib.contextmanager
 def clocked(work: Work, name: str, *, device: str) -> Iterator[Counter[str]]:
-    """Within, the seconds that one detector spends in each part go to what is given."""
+    """Within, the seconds that a detector spends in each part are added to the counter that is yielded."""
     spent: Counter[str] = Counter()
     running = [REST]
     began = perf_counter()
@@ -197,7 +197,7 @@ def text(result: dict) -> str:
         rows = [(part, ours["parts"][part], theirs["parts"][part]) for part in PARTS]
         for title, a, b in [*rows, ("whole", ours["seconds"], theirs["seconds"])]:
             if a or b:
-                shares = (f"{one / whole['seconds']:>7.1%}" for one, whole in ((a, ours), (b, theirs)))
+                shares = (f"{seconds / whole['seconds']:>7.1%}" for seconds, whole in ((a, ours), (b, theirs)))
                 first, second = shares
                 lines.append(f"{title:26}{1000 * a:>10.1f}{first}{1000 * b:>13.1f}{second}{1000 * (b - a):>9.1f}")
     return "\n".join(lines)

@@ -20,11 +20,10 @@ from reprolib.data.cards import CARDS
 from reprolib.engine.devices import pick_device
 from reprolib.models.input_transform import scale_boxes
 from reprolib.papers.addresses import resolve_address
-from reprolib.papers.catalog import all_tables
 from reprolib.params import Profile, load_profile, resolve
 from reprolib.pipeline.runs.build import build_model
 
-REPORTED_ROW = ("insight_any_instance-11", 3)  # the table and the printed row of the system that the paper times
+TIMED_BY_PAPER = "insight_any_instance-11:3"  # whose time the paper reports
 REPORTED = "reported: 40 ms per process after the image encoder, boxes per process not stated (RTX 3090; section IV.F)"
 ENCODE = 0  # boxes: the image alone
 
@@ -76,7 +75,7 @@ def run_prompt(
             }
         )
     return {
-        "experiment": experiment,
+        "experiment": run.experiment.id,
         "profile": profile.name,
         "encode_milliseconds": 1000 * statistics.median(seconds[ENCODE]),
         "calls": calls,
@@ -106,8 +105,7 @@ def text(result: dict) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m benchmarks prompt`."""
-    table, row = REPORTED_ROW
-    parser.add_argument("experiment", nargs="?", help=f"by default row {row} of {table}, whose paper reports a time")
+    parser.add_argument("experiment", nargs="?", default=TIMED_BY_PAPER, help=f"by default {TIMED_BY_PAPER}")
     add_device(parser)
     add_rounds(parser, 7)
     add_profile(parser)
@@ -118,7 +116,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run and show."""
     result = run_prompt(
-        options.experiment or reported_experiment(),
+        options.experiment,
         load_profile(options.profile),
         device=options.device or pick_device(),
         rounds=options.rounds,
@@ -127,9 +125,3 @@ def main(options: argparse.Namespace) -> int:
     )
     show(options, result, text)
     return 0
-
-
-def reported_experiment() -> str:
-    """The id of the experiment behind `REPORTED_ROW`."""
-    table, number = REPORTED_ROW
-    return next(row.experiment.id for row in all_tables()[table].rows if row.number == number)

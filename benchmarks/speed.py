@@ -34,7 +34,7 @@ from reprolib.experiment import Experiment
 from reprolib.models.input_transform import scale_boxes
 from reprolib.models.parts import PARTS, POST_PROCESSING, listening
 from reprolib.models.two_stage.box_head import BoxPredictor
-from reprolib.papers.addresses import resolve_address
+from reprolib.papers.addresses import resolve_address, resolve_addresses
 from reprolib.papers.catalog import all_tables
 from reprolib.papers.reported import load_table
 from reprolib.params import Profile, Run, load_profile, resolve
@@ -74,7 +74,7 @@ def run_speed(
 ) -> dict:
     """Time one image's inference for several experiments' systems at a profile's scale, each also in `variants`.
 
-    image_size: (height, width) of the image given, at which masks end; by default a square of the input's short side.
+    image_size: (height, width) of the image, at which masks end; by default a square of the input's short side.
     input_size: (short, long) side inside the networks, the same for all of them (YOLACT's is a square of the short one,
     550 px at most); by default the first experiment's schedule's. variants: see `benchmarks.variants.VARIANTS`, several
     of them joined by "+". weights: trained ones of the one experiment, which then goes on with what it finds in
@@ -91,7 +91,8 @@ def run_speed(
     variants = list(dict.fromkeys(variants))
     for variant in variants:
         variant_steps(variant)  # a mistyped one is refused before anything is built
-    runs = [resolve(profile, experiment, 0) for experiment in {one.id: one for one in experiments}.values()]
+    by_id = {experiment.id: experiment for experiment in experiments}
+    runs = [resolve(profile, experiment, 0) for experiment in by_id.values()]
     short, long = input_size or (runs[0].schedule.test_size, runs[0].schedule.max_size)
     pixels = make_scene(*(image_size or (short, short)), instances=1, seed=0)[0]
     if image:
@@ -112,10 +113,10 @@ def run_speed(
                 failed.append({"experiment": name, "variant": variant, "reason": f"{type(error).__name__}: {reason}"})
         for key in about:
             if key[0] == name:
-                given = None if weights else give_instances(models[key], pixels, detections=run.scale.detections)
+                candidates = None if weights else give_instances(models[key], pixels, detections=run.scale.detections)
                 with torch.inference_mode():
                     (seen,) = models[key]([pixels])
-                about[key] |= {"candidates": given, "detections": len(seen["boxes"])}
+                about[key] |= {"candidates": candidates, "detections": len(seen["boxes"])}
     times = time_parts(models, pixels, rounds=rounds, device=device)
     described = {run.experiment.id: _described(run) for run in runs}
     return {
@@ -158,7 +159,7 @@ def time_parts(
     The models are detectors in evaluation mode on `device`. On a GPU each part is waited for.
     """
     marks: dict[Name, list[tuple[str, float]]] = {}
-    found: dict[Name, list[dict[str, float]]] = {name: [] for name in models}
+    spent: dict[Name, list[dict[str, float]]] = {name: [] for name in models}
 
     def task(name: Name) -> None:
         heard = marks.setdefault(name, [])
@@ -170,11 +171,11 @@ def time_parts(
 
         with torch.inference_mode(), listening(mark):
             models[name]([image])
-        found[name].append(_seconds(heard))
+        spent[name].append(_seconds(heard))
 
     whole = alternate(task, list(models), rounds=rounds, device=device)
     return {
-        name: [Timed(*pair) for pair in zip(seconds, found[name][-rounds:], strict=True)]
+        name: [Timed(*pair) for pair in zip(seconds, spent[name][-rounds:], strict=True)]
         for name, seconds in whole.items()
     }
 
@@ -240,36 +241,36 @@ def _described(run: Run) -> dict:
 
 
 def _summary(times: Sequence[Timed], *, first: Sequence[Timed], eager: Sequence[Timed]) -> dict:
-    whole = 1000 * statistics.median(one.whole for one in times)
+    whole = 1000 * statistics.median(timed.whole for timed in times)
     # One round's parts: medians of their own would not add up to the whole.
-    typical = min(times, key=lambda one: abs(1000 * one.whole - whole))
-    network = 1000 * statistics.median(one.network for one in times)
+    typical = min(times, key=lambda timed: abs(1000 * timed.whole - whole))
+    network = 1000 * statistics.median(timed.network for timed in times)
     return {
         "milliseconds": whole,
         "fps": 1000 / whole,
         "network_milliseconds": network,
         "network_fps": 1000 / network,
         "parts": {part: 1000 * typical.parts[part] for part in PARTS},
-        "ratio": statistics.median(one.whole / other.whole for one, other in zip(times, first, strict=True)),
+        "ratio": statistics.median(timed.whole / other.whole for timed, other in zip(times, first, strict=True)),
         "network_ratio": statistics.median(
-            one.network / other.network for one, other in zip(times, first, strict=True)
+            timed.network / other.network for timed, other in zip(times, first, strict=True)
         ),
         "network_ratio_to_eager": statistics.median(
-            one.network / other.network for one, other in zip(times, eager, strict=True)
+            timed.network / other.network for timed, other in zip(times, eager, strict=True)
         ),
     }
 
 
 def text(result: dict) -> str:
     """The result as a table for the terminal."""
-    given = f"weights {result['weights']}" if result["weights"] else "random weights, given instances"
+    source = f"weights {result['weights']}" if result["weights"] else "random weights, given instances"
     systems = result["systems"]
     width = 2 + max(len(_name(entry)) for entry in systems)
     image, (short, long) = "x".join(map(str, result["image_size"])), result["input_size"]
     lines = [
         f"Profile {result['profile']} on {result['device']} ({result['hardware']}, {result['threads']} threads):"
-        f" one image {image}, inside the networks {short} px, long side at most {long}; {given};"
-        f" median of {result['rounds']} alternating rounds, parts of the one nearest to it.",
+        f" one image {image}, inside the networks {short} px, long side at most {long}; {source};"
+        f" median of {result['rounds']} alternating rounds, parts of the round nearest to it.",
         "ms of the parts, then of the network without post-processing and of the whole; ratios are times to the first's"
         " (variants: without post-processing, to the same system's eager time).",
         f"{'':{width}}{''.join(f'{PART_TITLES.get(part, part):>10}' for part in PARTS)}"
@@ -286,8 +287,8 @@ def text(result: dict) -> str:
         else:
             line += f"  {entry['network_ratio_to_eager']:.3f} of eager, outputs off by {entry['difference']:.0e}"
         lines.append(line)
-    for one in result["failed"]:
-        lines.append(f"{one['experiment']}, {one['variant']}: not timed: {one['reason']}")
+    for failure in result["failed"]:
+        lines.append(f"{failure['experiment']}, {failure['variant']}: not timed: {failure['reason']}")
     return "\n".join(lines)
 
 
@@ -321,7 +322,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run and show."""
     result = run_speed(
-        [resolve_address(name) for name in options.experiments] or timed_by_the_paper(),
+        resolve_addresses(options.experiments) or timed_by_the_paper(),
         load_profile(options.profile),
         device=options.device or pick_device(),
         rounds=options.rounds,

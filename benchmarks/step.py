@@ -87,7 +87,7 @@ def run_step(run: Run, *, device: str, steps: int = 10, operators: int = 20) -> 
             more(steps, workers=0)
     parts = {name: seen[name] / steps for name, _ in ROWS}
     items = [dataset[index % len(dataset)] for index in range(run.schedule.batch_size)]
-    batch = to_device(*(list(one) for one in zip(*items, strict=True)), device=device)
+    batch = to_device(*(list(column) for column in zip(*items, strict=True)), device=device)
     order = "self_cuda_time_total" if len(activities) > 1 else "self_cpu_time_total"
     return {
         "experiment": run.experiment.id,

@@ -1,4 +1,4 @@
-"""The same network computed in another way, with what it gives held against the eager one's."""
+"""The same network computed in another way, whose outputs are compared with those of the eager network."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def make_variant(model: nn.Module, variant: str, image: Tensor) -> tuple[nn.Modu
     for step in variant_steps(variant):
         step(made)
     with torch.inference_mode():
-        wanted, found = (_static_outputs(one, image) for one in (model, made))
+        expected, outputs = (_static_outputs(network, image) for network in (model, made))
         difference = max(
-            ((one - other).abs().max() / one.abs().max().clamp(min=1e-12)).item()
-            for one, other in zip(wanted, found, strict=True)
+            ((eager - output).abs().max() / eager.abs().max().clamp(min=1e-12)).item()
+            for eager, output in zip(expected, outputs, strict=True)
         )
     if not difference <= TOLERANCE:
         raise ValueError(f"outputs differ from eager ones by {difference:.1e} of the largest, more than {TOLERANCE}")
@@ -48,7 +48,7 @@ def _contiguous(model: nn.Module) -> None:
 
 def _compile(model: nn.Module) -> None:
     """For one input size."""
-    # By default the ninth system's backbone would run eagerly, without a word.
+    # By default the backbone of the ninth system would silently run eagerly.
     torch._dynamo.config.recompile_limit = 1000
     compile_static_parts(model, dynamic=False)
 

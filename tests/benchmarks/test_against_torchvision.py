@@ -118,7 +118,7 @@ def test_an_order_is_claimed_only_where_a_sign_test_gives_it() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("mai_se_net-9",), "no table 'mai_se_net-9'; there are"),
+        (("mai_se_net-9",), "no table 'mai_se_net-9'; did you mean mai_se_net-"),
         (("mai_se_net-1", [1, 20]), "mai_se_net-1: a ladder needs two or more different rows of 1, 2, 3"),
         (("mai_se_net-1", [3, 3]), "not \\[3, 3\\]; name them by --rows"),
     ],

@@ -5,6 +5,7 @@ import pytest
 from benchmarks import prompt as bench_prompt
 from benchmarks.__main__ import main
 from reprolib.papers import catalog
+from reprolib.papers.addresses import resolve_address
 from reprolib.params import load_profile
 
 
@@ -57,4 +58,5 @@ def test_the_command_line_reaches_it(monkeypatch, capsys):
     assert seen["counts"] == [5] and seen["rounds"] == 7
     assert capsys.readouterr().out == "{}\n"
     assert main(["prompt", "--device", "cpu", "--json"]) == 0
-    assert seen["given"][0] == catalog.all_tables()["insight_any_instance-11"].rows[2].experiment.id
+    default = resolve_address(seen["given"][0])
+    assert default == catalog.all_tables()["insight_any_instance-11"].rows[2].experiment
