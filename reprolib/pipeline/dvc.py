@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from reprolib.pipeline.warm import command
@@ -32,6 +34,28 @@ def stale(*stages: str) -> list[str]:
 def stages_of(*runs: str) -> list[str]:
     """The DVC stages of runs, in the order in which they are executed."""
     return [f"{stage}@{run}" for run in runs for stage in ("train", "evaluate")]
+
+
+def stale_runs(runs: Sequence[str]) -> list[str]:
+    """Those of some runs whose stages DVC would execute or restore."""
+    changed = set(stale(*stages_of(*runs))) if runs else set()  # without a target DVC would look at everything
+    return [run for run in runs if changed.intersection(stages_of(run))]
+
+
+def restore(runs: Sequence[str]) -> list[str]:
+    """Bring those of some runs that DVC's run cache holds into this tree, and return them; executes no stage."""
+    if not runs:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        python = Path(folder) / "python"  # which the stages call: what is not in the run cache fails at once
+        python.write_text("#!/bin/sh\nexit 1\n")
+        python.chmod(0o755)
+        variables = environment()
+        variables["PATH"] = f"{folder}{os.pathsep}{variables['PATH']}"
+        command = dvc_command("repro", "--single-item", "--keep-going", *stages_of(*runs))
+        subprocess.run(command, env=variables, capture_output=True)
+    missing = stale_runs(runs)
+    return [run for run in runs if run not in missing]
 
 
 def repro_commands(run: str) -> list[list[str]]:
