@@ -300,6 +300,7 @@ def test_a_change_is_committed_first_then_the_run_is_cancelled_and_goes_on(other
         profile["schedules"]["default"]["lr"] = 0.5
         profile["experiments"] = profile["experiments"][:1]
     (other.path / "params.yaml").write_text(yaml.safe_dump(document))
+    other.run(sys.executable, "-m", "reprolib", "plan")
     assert "not all changes are in a commit: commit first" in other.submitted(status=2)
     assert not other.starts(RUNS[0]), "nothing is trained in the leader"
     other.commit("another learning rate")
