@@ -91,8 +91,8 @@ def _clone(path: Path, order: Order, call: Callable[..., None]) -> dict[str, str
         "PYTHONPATH": str(path.resolve()),  # the clone's code, whatever is installed
         "DVC_SITE_CACHE_DIR": f"{tempfile.gettempdir()}/reprolib-{os.getuid()}",  # on a disk of this machine
     }
-    cache = str(Path(dvc("cache", "dir", captured=True).strip()).resolve())  # this tree's, by which results come home
-    call([sys.executable, "-m", "dvc", "cache", "dir", "--local", cache], cwd=path, env=variables)
+    cache = Path(dvc("cache", "dir", captured=True).strip()).resolve()  # this tree's, by which results come home
+    (path / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n")
     call([sys.executable, "-m", "reprolib", "plan", "--profile", order.profile], cwd=path, env=variables)
     return variables
 
