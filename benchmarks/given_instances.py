@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from reprolib.models.input_transform import Batch
 from reprolib.models.mask_resize import STRIDE
-from reprolib.models.one_stage.fcos_targets import make_locations, to_sides
+from reprolib.models.one_stage.fcos_targets import to_sides
 from reprolib.models.one_stage.fcos_tower import LEVELS
 from reprolib.models.queries.mask_classification import MaskClassification
 from reprolib.models.systems.centermask.centermask_head import CenterMaskHead
@@ -87,8 +87,7 @@ def _(head: QueryInstHead, predictions: Any) -> int:
 @with_instances.register
 def _(head: CenterMaskHead, predictions: Any, batch: Batch, boxes: Tensor) -> Any:
     """A location and class for each box; the mask branch makes the masks of the features."""
-    map_sizes = [tuple(level.shape[-2:]) for level in predictions.features]
-    points = make_locations(map_sizes, device=predictions.sides.device).points
+    points = predictions.locations.points
     changed, rows = with_spread_pairs(predictions, len(boxes))
     changed.sides[0, rows] = to_sides(points[rows], boxes[: len(rows)]).to(changed.sides)
     return changed
@@ -98,14 +97,14 @@ def _(head: CenterMaskHead, predictions: Any, batch: Batch, boxes: Tensor) -> An
 def _(head: PolarMaskHead, predictions: Any, batch: Batch, boxes: Tensor) -> Any:
     """A location and class for each box; the location moves to its centre and has rays to its border."""
     changed, rows = with_spread_pairs(predictions, len(boxes))
-    changed = changed._replace(rays=predictions.rays.clone(), points=predictions.points.clone())
-    boxes = boxes[: len(rows)].to(changed.points)
+    points, rays = predictions.locations.points.clone(), predictions.branches["rays"].clone()
+    boxes = boxes[: len(rows)].to(points)
     half = (boxes[:, 2:] - boxes[:, :2]) / 2
-    changed.points[rows] = boxes[:, :2] + half
+    points[rows] = boxes[:, :2] + half
     changed.sides[0, rows] = half.repeat(1, 2)
-    across = directions(changed.rays.shape[-1], like=half).abs().clamp(min=1e-6)
-    changed.rays[0, rows] = (half[:, None] / across).amin(2)
-    return changed
+    across = directions(rays.shape[-1], like=half).abs().clamp(min=1e-6)
+    rays[0, rows] = (half[:, None] / across).amin(2)
+    return changed._replace(branches={"rays": rays}, locations=predictions.locations._replace(points=points))
 
 
 @with_instances.register

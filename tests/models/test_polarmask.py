@@ -187,23 +187,23 @@ def test_what_locations_learn_is_in_pixels_of_the_batch(build):
         make_locations([(10, 12), (5, 6), (3, 3), (2, 2), (1, 1)], device=torch.device("cpu")),
     )
     mask = disc(20, centre=(41.0, 37.0))
-    wanted = head.wanted(locations, target_of(mask, [21.0, 17, 61, 57]))
-    assert len(wanted.rows) == 9 and (wanted.labels == 2).all()  # of stride 8, within 12 px of (41, 37)
+    positives, rays = head.positives(locations, target_of(mask, [21.0, 17, 61, 57]))
+    assert len(positives.rows) == 9 and (positives.labels == 2).all()  # of stride 8, within 12 px of (41, 37)
     larger = mask.repeat_interleave(2, 0).repeat_interleave(2, 1)
-    again = head.wanted(locations, target_of(larger, [21.0, 17, 61, 57], (2.0, 2.0)))
-    assert torch.equal(again.rows, wanted.rows) and torch.equal(again.sides, wanted.sides)
-    torch.testing.assert_close(again.rays, wanted.rays)
+    again, same_rays = head.positives(locations, target_of(larger, [21.0, 17, 61, 57], (2.0, 2.0)))
+    assert torch.equal(again.rows, positives.rows) and torch.equal(again.sides, positives.sides)
+    torch.testing.assert_close(same_rays, rays)
 
 
 def test_centres_are_those_of_the_outlines_not_of_the_boxes(build):
     mask = torch.zeros(80, 96, dtype=torch.uint8)
     mask[10:70, 10:20] = mask[60:70, 10:90] = 1
     head, locations = build().head, make_locations([(10, 12)] + [(1, 1)] * 4, device=torch.device("cpu"))
-    wanted = head.wanted(locations, target_of(mask, [10.0, 10, 90, 70]))
+    positives, _ = head.positives(locations, target_of(mask, [10.0, 10, 90, 70]))
     (outline,) = outlines(mask[None])
     assert outline.centre[0] < 40 < 50 and outline.centre[1] > 45
-    distance = (locations.points[wanted.rows] - outline.centre).abs().amax(1)
-    assert len(distance) and (distance[locations.strides[wanted.rows] == 8] < 12).all()
+    distance = (locations.points[positives.rows] - outline.centre).abs().amax(1)
+    assert len(distance) and (distance[locations.strides[positives.rows] == 8] < 12).all()
 
 
 def test_small_instances_are_not_learnt(build):
@@ -213,19 +213,23 @@ def test_small_instances_are_not_learnt(build):
     mask[32:40, 32:40] = 1
     target = target_of(mask, [32.0, 32, 40, 40])
     head = build().head
-    assert head.smaller == 0.25 and len(head.wanted(locations, target).rows) == 1
+
+    def learning(target):
+        return len(head.positives(locations, target)[0].rows)
+
+    assert head.smaller == 0.25 and learning(target) == 1
     head.smaller = 1.0
-    assert not len(head.wanted(locations, target).rows)
+    assert not learning(target)
     target["boxes"] = torch.tensor([[32.0, 32, 43, 40]])
-    assert len(head.wanted(locations, target).rows) == 1
+    assert learning(target) == 1
     enlarged = target_of(mask, [32.0, 32, 40, 40], (1.5, 1.5))
     enlarged["masks"] = F.pad(torch.ones(1, 12, 12, dtype=torch.uint8), (48, 84, 48, 60))
-    assert len(head.wanted(locations, enlarged).rows), "of 12 px in the image itself"
+    assert learning(enlarged), "of 12 px in the image itself"
     shrunk = target | {"to_original": (0.8, 0.8)}
-    assert not len(head.wanted(locations, shrunk).rows), "of 9 px in the image itself"
+    assert not learning(shrunk), "of 9 px in the image itself"
     mask[:] = 0
     mask[34:37, 34:39] = 1
-    assert not len(head.wanted(locations, target).rows)
+    assert not learning(target)
 
 
 def test_switches(build):

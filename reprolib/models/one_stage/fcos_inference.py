@@ -12,8 +12,8 @@ from torchvision.ops import clip_boxes_to_image
 from reprolib.models.detections import DetectionRule, class_nms
 
 
-class Found(NamedTuple):
-    """Best first."""
+class Selected(NamedTuple):
+    """The locations of one image that are detections, best first."""
 
     rows: Tensor  # [N] locations
     boxes: Tensor  # [N,4] xyxy px, inside the image
@@ -31,7 +31,7 @@ def select(
     per_level: int,
     size: tuple[int, int],
     rule: DetectionRule,
-) -> Found:
+) -> Selected:
     """One image's detections.
 
     classes [L,K] and quality [L] in 0..1: a score is their product; the threshold is of the class alone. decode: rows
@@ -51,7 +51,7 @@ def select(
         start += count
     row, label = torch.cat(picked, dim=1)
     boxes, score = clip_boxes_to_image(decode(row), size), scores[row, label]
-    some = (boxes[:, 2:] - boxes[:, :2] >= 1e-2).all(1)
-    row, label, boxes, score = row[some], label[some], boxes[some], score[some]
+    large = (boxes[:, 2:] - boxes[:, :2] >= 1e-2).all(1)
+    row, label, boxes, score = row[large], label[large], boxes[large], score[large]
     kept = class_nms(boxes, score, label, rule.nms_threshold)[: rule.detections]
-    return Found(row[kept], boxes[kept], label[kept] + 1, score[kept])
+    return Selected(row[kept], boxes[kept], label[kept] + 1, score[kept])

@@ -26,13 +26,38 @@ class Locations(NamedTuple):
 
 def make_locations(map_sizes: Sequence[tuple[int, int]], *, device: torch.device) -> Locations:
     """Of maps of these (height, width), P3..P7."""
-    points, about = [], []
-    for (height, width), stride, reach in zip(map_sizes, STRIDES, RANGES, strict=True):
-        down, across = ((torch.arange(side, device=device) + 0.5) * stride for side in (height, width))
-        grid = torch.stack([across.expand(height, width), down[:, None].expand(height, width)], dim=-1)
+    points, level_values = [], []
+    for (height, width), stride, distance_range in zip(map_sizes, STRIDES, RANGES, strict=True):
+        y, x = ((torch.arange(side, device=device) + 0.5) * stride for side in (height, width))
+        grid = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
         points.append(grid.reshape(-1, 2))
-        about.append(torch.tensor([stride, *reach], device=device).expand(height * width, 3))
-    return Locations(torch.cat(points), *torch.cat(about).unbind(1))
+        level_values.append(torch.tensor([stride, *distance_range], device=device).expand(height * width, 3))
+    return Locations(torch.cat(points), *torch.cat(level_values).unbind(1))
+
+
+class Positives(NamedTuple):
+    """The locations of one image that learn an instance."""
+
+    rows: Tensor  # [P] of the locations
+    instances: Tensor  # [P] in 0..G-1
+    labels: Tensor  # [P] in 1..K
+    points: Tensor  # [P,2] px
+    sides: Tensor  # [P,4] px to the sides of the instance's box
+
+
+@torch.no_grad()
+def find_positives(locations: Locations, target: dict, *, centres: Tensor | None = None) -> Positives:
+    """What the locations learn of an image's `boxes` [G,4] px and `labels` [G].
+
+    centres: [G,2] px, near which an instance is learnt; NaN where it is not. By default the centres of the boxes.
+    """
+    boxes = target["boxes"]
+    if centres is None:
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    instances = assign(locations, boxes, centres)
+    rows = torch.where(instances >= 0)[0]
+    instances, points = instances[rows], locations.points[rows]
+    return Positives(rows, instances, target["labels"][instances], points, to_sides(points, boxes[instances]))
 
 
 @torch.no_grad()
