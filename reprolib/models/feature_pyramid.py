@@ -42,6 +42,11 @@ def top_down(laterals: Sequence[Tensor], outputs: Iterable[nn.Module]) -> list[T
     return [output(level) for output, level in zip(outputs, merged, strict=True)]
 
 
+def enlarge(x: Tensor, *, size: tuple[int, int]) -> Tensor:
+    """Bilinear, corners not aligned: to a finer map's own size, as a factor of 2 misses it where that is odd."""
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+
+
 def subsample(level: Tensor) -> Tensor:
     """Every second row and column: [B,C,h,w] -> [B,C,ceil(h/2),ceil(w/2)]."""
     return F.max_pool2d(level, kernel_size=1, stride=2)

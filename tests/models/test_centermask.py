@@ -12,7 +12,7 @@ from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.centermask import model as centermask
 from reprolib.models.systems.centermask.area_ratio_pooler import AreaRatioPooler, SizedMaps
 from reprolib.models.systems.centermask.attention_mask_head import SpatialAttention
-from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import mask_iou_targets
+from reprolib.models.two_stage.mask_iou_head import mask_iou_targets
 from reprolib.models.two_stage.roi_pooler import RoIPooler
 from reprolib.params import Scale
 

@@ -15,12 +15,12 @@ from reprolib.models.systems.cse_mask_rcnn import model as cse_mask_rcnn
 from reprolib.models.systems.emin import model as emin
 from reprolib.models.systems.fl_cse_roie import model as fl_cse_roie
 from reprolib.models.systems.fl_cse_roie.carafe_mask_head import CarafeMaskHead
-from reprolib.models.systems.fl_cse_roie.context_roi_extractor import context_extractor, scale_about_centre
-from reprolib.models.systems.fl_cse_roie.self_attention_flow import SelfAttentionFlow, self_attention_flow
 from reprolib.models.systems.htc import model as htc
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
+from reprolib.models.two_stage.context_roi_extractor import context_extractor, scale_about_centre
 from reprolib.models.two_stage.mask_head import MaskHead
 from reprolib.models.two_stage.roi_pooler import roi_pooler
+from reprolib.models.two_stage.self_attention_flow import SelfAttentionFlow, self_attention_flow
 from reprolib.params import Scale
 
 

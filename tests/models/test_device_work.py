@@ -12,8 +12,8 @@ from torchvision.ops import batched_nms, generalized_box_iou_loss
 
 from benchmarks.host_waits import count_waits
 from reprolib.models.detections import class_nms
-from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import visible_share
 from reprolib.models.two_stage.box_coder import BoxCoder
+from reprolib.models.two_stage.mask_iou_head import visible_share
 from reprolib.models.two_stage.mask_targets import cut_masks
 from reprolib.models.two_stage.paste import paste_masks
 from reprolib.models.two_stage.region_proposals import region_proposals

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from reprolib.evaluation.cost import count_parameters, on_meta
-from reprolib.models.systems.htc.mask_flow import MaskFlow, MaskInformationFlow
+from reprolib.models.two_stage.mask_flow import MaskFlow, MaskInformationFlow
 from reprolib.models.two_stage.mask_head import MaskHead
 
 CHANNELS = 8

@@ -10,15 +10,15 @@ import torch
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.mask_rcnn import model as mask_rcnn
-from reprolib.models.systems.mask_scoring_rcnn import mask_iou_head
 from reprolib.models.systems.mask_scoring_rcnn import model as mask_scoring_rcnn
-from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import (
+from reprolib.models.two_stage import mask_iou_head
+from reprolib.models.two_stage.mask_iou_head import (
     MaskIoUHead,
     mask_iou_loss,
     mask_iou_targets,
     visible_share,
 )
-from reprolib.models.systems.mask_scoring_rcnn.mask_scoring_branch import visible_shares
+from reprolib.models.two_stage.mask_scoring_branch import visible_shares
 from reprolib.models.two_stage.mask_targets import cut_masks
 from reprolib.models.two_stage.samples import Samples
 from reprolib.params import Scale

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from reprolib.evaluation.cost import on_meta
 from reprolib.models.feature_pyramid import FeaturePyramid, subsample
-from reprolib.models.systems.htc.mask_flow import MaskInformationFlow
+from reprolib.models.two_stage.mask_flow import MaskInformationFlow
 from reprolib.papers.mai_se_net.mask_interaction import ASPP, CBAM, CSAB, MaskInteraction
 from reprolib.papers.mai_se_net.scale_enhancement import FeatureBalance, ScaleEnhancementPyramid
 from reprolib.papers.mai_se_net.switches import COMPONENTS, MASK_INTERACTION, SCALE_ENHANCEMENT, Switches

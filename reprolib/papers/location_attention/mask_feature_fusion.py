@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from reprolib.models.systems.solov2.unified_mask_feature import conv_norm_relu, enlarge, with_coordinates
+from reprolib.models.feature_pyramid import enlarge
+from reprolib.models.systems.solov2.unified_mask_feature import conv_norm_relu, with_coordinates
 from reprolib.papers.location_attention.switches import Switches
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.layers.non_local import NonLocal
-from reprolib.models.systems.htc.mask_flow import MaskInformationFlow
+from reprolib.models.two_stage.mask_flow import MaskInformationFlow
 from reprolib.papers.mai_se_net.switches import Switches
 
 RATES = (2, 3, 4, 5)

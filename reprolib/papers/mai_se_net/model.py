@@ -7,9 +7,9 @@ from functools import partial
 from torch import nn
 
 from reprolib.models.input_transform import InputSize
-from reprolib.models.systems.htc.mask_flow import MaskFlow
 from reprolib.models.systems.htc.model import htc_heads
 from reprolib.models.two_stage.detector import TwoStage, two_stage
+from reprolib.models.two_stage.mask_flow import MaskFlow
 from reprolib.models.two_stage.mask_head import MaskHead
 from reprolib.models.two_stage.region_proposals import region_proposals
 from reprolib.papers.mai_se_net.mask_interaction import MaskInteraction

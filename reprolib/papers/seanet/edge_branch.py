@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from reprolib.models.dialects import find_dialect
-from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import MaskIoUHead, mask_iou_loss, mask_iou_targets
-from reprolib.models.systems.mask_scoring_rcnn.mask_scoring_branch import MaskScoringBranch, visible_shares
 from reprolib.models.two_stage.box_head import of_class
 from reprolib.models.two_stage.mask_branch import MaskBranch, mask_loss
 from reprolib.models.two_stage.mask_head import MaskHead
+from reprolib.models.two_stage.mask_iou_head import MaskIoUHead, mask_iou_loss, mask_iou_targets
+from reprolib.models.two_stage.mask_scoring_branch import MaskScoringBranch, visible_shares
 from reprolib.models.two_stage.samples import Samples
 from reprolib.papers.seanet.edges import edge_labels, edge_loss
 from reprolib.papers.seanet.mask_attention import EdgeAttentionMaskHead

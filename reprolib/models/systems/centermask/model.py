@@ -10,9 +10,9 @@ from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.centermask.area_ratio_pooler import AreaRatioPooler
 from reprolib.models.systems.centermask.attention_mask_head import AttentionMaskHead
 from reprolib.models.systems.centermask.centermask_head import CenterMaskHead
-from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import MaskIoUHead
-from reprolib.models.systems.mask_scoring_rcnn.mask_scoring_branch import MaskScoringBranch
 from reprolib.models.two_stage.mask_branch import MaskBranch
+from reprolib.models.two_stage.mask_iou_head import MaskIoUHead
+from reprolib.models.two_stage.mask_scoring_branch import MaskScoringBranch
 from reprolib.params import Scale
 
 NAME = "CenterMask"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reprolib.models.input_transform import InputSize
 from reprolib.models.switch_checks import check_choice
-from reprolib.models.systems.fl_cse_roie.context_roi_extractor import CONTEXT_SCALES, RATIO, context_extractor
+from reprolib.models.two_stage.context_roi_extractor import CONTEXT_SCALES, RATIO, context_extractor
 from reprolib.models.two_stage.detector import TwoStage, two_stage
 from reprolib.models.two_stage.mask_branch import plain_mask_branch
 from reprolib.models.two_stage.roi_heads import mask_rcnn_heads

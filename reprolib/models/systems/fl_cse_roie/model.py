@@ -8,10 +8,10 @@ from reprolib.models.dialects import find_dialect
 from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.cascade_mask_rcnn.cascade import STAGE_IOUS
 from reprolib.models.systems.fl_cse_roie.carafe_mask_head import CarafeMaskHead
-from reprolib.models.systems.fl_cse_roie.context_roi_extractor import CONTEXT_SCALES, RATIO, context_extractor
-from reprolib.models.systems.fl_cse_roie.self_attention_flow import self_attention_flow
 from reprolib.models.systems.htc.hybrid_task_cascade import htc_heads
+from reprolib.models.two_stage.context_roi_extractor import CONTEXT_SCALES, RATIO, context_extractor
 from reprolib.models.two_stage.detector import TwoStage, two_stage
+from reprolib.models.two_stage.self_attention_flow import self_attention_flow
 from reprolib.params import Scale
 
 NAME = "FL-CSE-RoIE"

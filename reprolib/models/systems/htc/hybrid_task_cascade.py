@@ -11,10 +11,10 @@ from reprolib.models.detections import DetectionRule, detection_rule
 from reprolib.models.dialects import find_dialect
 from reprolib.models.input_transform import conv_layout
 from reprolib.models.systems.cascade_mask_rcnn.cascade import STAGE_IOUS, CascadeHeads, cascade_samplers, cascade_stages
-from reprolib.models.systems.htc.mask_flow import MaskFlow, MaskInformationFlow
 from reprolib.models.two_stage.box_head import of_class
 from reprolib.models.two_stage.box_stage import BoxStage
 from reprolib.models.two_stage.mask_branch import attach_masks, mask_loss, mask_targets
+from reprolib.models.two_stage.mask_flow import MaskFlow, MaskInformationFlow
 from reprolib.models.two_stage.mask_head import MaskHead
 from reprolib.models.two_stage.roi_pooler import roi_pooler
 from reprolib.models.two_stage.samples import RoISampler

@@ -6,10 +6,10 @@ import math
 
 from torch import Tensor, nn
 
+from reprolib.models.feature_pyramid import enlarge
 from reprolib.models.layers.conv_norm import conv_norm
 from reprolib.models.layers.transformer import sine_positions
 from reprolib.models.queries.query_stage import PRIOR
-from reprolib.models.systems.solov2.unified_mask_feature import enlarge
 
 STD = 0.01  # of the weights of all convolutions here at first, but of the kernels
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reprolib.models.detections import DetectionRule
+from reprolib.models.feature_pyramid import enlarge
 from reprolib.models.input_transform import Batch
 from reprolib.models.mask_resize import STRIDE, masks_in_batch
 from reprolib.models.queries.query_inference import query_detections
@@ -16,7 +17,6 @@ from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.knet.knet_feature import KernelHead, LocalisationPyramid
 from reprolib.models.systems.knet.knet_losses import class_loss, mask_losses, match, semantic_loss
 from reprolib.models.systems.knet.knet_stage import KernelUpdate
-from reprolib.models.systems.solov2.unified_mask_feature import enlarge
 
 STAGES = 3
 

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from reprolib.models.feature_pyramid import xavier_conv
+from reprolib.models.feature_pyramid import enlarge, xavier_conv
 from reprolib.models.layers.conv_norm import conv_norm
 from reprolib.models.layers.transformer import sine_positions, tokens
 from reprolib.models.queries.point_sampling import map_points
 from reprolib.models.systems.mask2former.deformable_attention import DeformableEncoderLayer
-from reprolib.models.systems.solov2.unified_mask_feature import enlarge
 
 LAYERS = 6
 

@@ -7,9 +7,9 @@ from reprolib.models.detections import detection_rule
 from reprolib.models.input_transform import InputSize
 from reprolib.models.one_stage.detector import OneStage, one_stage
 from reprolib.models.queries.mask_classification import MaskClassification
-from reprolib.models.queries.point_criterion import PointCriterion, points_of
 from reprolib.models.systems.mask2former.mask2former_decoder import MaskedDecoder
 from reprolib.models.systems.mask2former.mask2former_pixel_decoder import DeformablePixelDecoder
+from reprolib.models.systems.mask2former.point_criterion import PointCriterion, points_of
 from reprolib.params import Scale
 
 NAME = "Mask2Former"

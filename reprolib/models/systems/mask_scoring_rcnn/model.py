@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reprolib.models.input_transform import InputSize
-from reprolib.models.systems.mask_scoring_rcnn.mask_scoring_branch import mask_scoring_branch
 from reprolib.models.two_stage.detector import TwoStage, two_stage
+from reprolib.models.two_stage.mask_scoring_branch import mask_scoring_branch
 from reprolib.models.two_stage.roi_heads import mask_rcnn_heads
 from reprolib.params import Scale
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from reprolib.models.detections import DetectionRule, detect, detection_rule
 from reprolib.models.dialects import find_dialect
 from reprolib.models.on_device import rows_where
-from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import mask_iou_targets
-from reprolib.models.systems.mask_scoring_rcnn.mask_scoring_branch import visible_shares
 from reprolib.models.two_stage.box_head import BoxPredictor, two_layer_head
 from reprolib.models.two_stage.box_stage import BoxStage
 from reprolib.models.two_stage.mask_branch import attach_masks, mask_loss, mask_targets
+from reprolib.models.two_stage.mask_iou_head import mask_iou_targets
+from reprolib.models.two_stage.mask_scoring_branch import visible_shares
 from reprolib.models.two_stage.roi_pooler import roi_pooler
 from reprolib.models.two_stage.samples import RoISampler, Samples
 from reprolib.params import Scale

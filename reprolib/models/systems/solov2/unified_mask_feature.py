@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from reprolib.models.feature_pyramid import enlarge
 
 
 class UnifiedMaskFeature(nn.Module):
@@ -63,8 +64,3 @@ def with_coordinates(x: Tensor) -> Tensor:
     across = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype).expand(len(x), 1, height, width)
     down = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None].expand(len(x), 1, height, width)
     return torch.cat([x, across, down], dim=1)
-
-
-def enlarge(x: Tensor, *, size: tuple[int, int]) -> Tensor:
-    """Bilinear, corners not aligned: to a finer map's own size, as a factor of 2 misses it where that is odd."""
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)

@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from reprolib.models.dialects import find_dialect
 from reprolib.models.input_transform import scale_boxes
-from reprolib.models.systems.mask_scoring_rcnn.mask_iou_head import (
+from reprolib.models.two_stage.box_head import of_class
+from reprolib.models.two_stage.mask_branch import MaskBranch, attach_masks, mask_loss
+from reprolib.models.two_stage.mask_head import MaskHead
+from reprolib.models.two_stage.mask_iou_head import (
     MaskIoUHead,
     mask_iou_loss,
     mask_iou_targets,
     visible_share,
 )
-from reprolib.models.two_stage.box_head import of_class
-from reprolib.models.two_stage.mask_branch import MaskBranch, attach_masks, mask_loss
-from reprolib.models.two_stage.mask_head import MaskHead
 from reprolib.models.two_stage.roi_pooler import roi_pooler
 from reprolib.models.two_stage.samples import Samples
 from reprolib.params import Scale

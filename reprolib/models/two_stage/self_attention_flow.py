@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from reprolib.models.layers.non_local import NonLocal
 from reprolib.models.switch_checks import check_choice
-from reprolib.models.systems.htc.mask_flow import MaskFlow
+from reprolib.models.two_stage.mask_flow import MaskFlow
 from reprolib.models.two_stage.mask_head import MaskHead
 
 FUSIONS = ("add", "concat")
