@@ -85,7 +85,7 @@ class Batches:
 
     @property
     def images_per_second(self) -> float:
-        """What the readers could deliver if nobody let them wait: by the time that the images so far took to make."""
+        """What the readers could deliver without pauses, from the time that they took for the images so far."""
         return self._readers * self._images / self._seconds if self._seconds else 0.0
 
 

@@ -80,7 +80,7 @@ def is_prepared(name: str, options: Mapping[str, object]) -> bool:
 
 
 def download_bytes(sources: Iterable[Source]) -> tuple[int, list[str]]:
-    """What has to be fetched, each file once, and the names of the files whose size nobody says."""
+    """What has to be fetched, each file once, and the names of the files of unknown size."""
     files = {file for source in sources for file in source.files}
     unknown = sorted(file.name for file in files if not (file.bytes or file.about_bytes))
     return sum(file.bytes or file.about_bytes for file in files), unknown

@@ -75,12 +75,12 @@ def find_protocol(name: str) -> Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """metrics: percent or None by `<iou type>/<metric>`. curves: as `Accumulated.curves`, of both IoU types. said: what
-    the record says of the protocol. matches: of the IoU types that are scored by COCO's rules."""
+    """metrics: percent or None by `<iou type>/<metric>`. curves: as `Accumulated.curves`, of both IoU types.
+    protocol: the record's entry. matches: of the IoU types that are scored by COCO's rules."""
 
     metrics: Mapping[str, float | None]
     curves: Mapping[str, list[float]]
-    said: Mapping[str, object]
+    protocol: Mapping[str, object]
     matches: Mapping[str, Matches]
 
 
@@ -141,13 +141,13 @@ def score(
     if protocol.rules != "lvis":
         metrics |= evaluate_boundary(ground_truth, detections, max_detections=limit)
     metrics |= evaluate_trimap(ground_truth, detections, max_detections=limit)
-    said = {
+    entry = {
         "name": protocol.name,
         "version": version(protocol),
         "area": area,
         "max_detections": None if official else limit,
     }
-    return Scores(metrics=metrics, curves=curves, said=said, matches=matches)
+    return Scores(metrics=metrics, curves=curves, protocol=entry, matches=matches)
 
 
 def version(protocol: Protocol) -> str:

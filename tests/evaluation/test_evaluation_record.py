@@ -73,8 +73,8 @@ def record(made):
 
 
 def test_identity_and_recipe_come_from_the_run(record):
-    assert record["run"] == "ssdd-htc_r50-cem+gim-3"
-    assert record["experiment"] == "ssdd-htc_r50-cem+gim"
+    assert record["run"] == "ssdd-htc_r50-cem+gim~module.x-3"
+    assert record["experiment"] == "ssdd-htc_r50-cem+gim~module.x"
     assert (record["data"]["name"], record["data"]["exact"], record["dataset"]) == ("street", False, "ssdd")
     recipe = record["recipe"]
     assert recipe["initialisation"] == "from scratch"

@@ -72,9 +72,9 @@ def test_ground_truth_fed_back_is_perfect(protocol, truth, area):
     }
     assert ("boundary/AP" in scores.metrics) == (protocol.rules != "lvis")
     assert np.array(scores.curves["segm/50"]) == pytest.approx(np.ones(101))
-    json.dumps(dict(scores.said), allow_nan=False)
+    json.dumps(dict(scores.protocol), allow_nan=False)
     limit = None if protocol.rules == "cityscapes" else protocol.limit(100)
-    assert scores.said == {
+    assert scores.protocol == {
         "name": protocol.name,
         "version": version(protocol),
         "area": area,

@@ -1,4 +1,4 @@
-"""Drawing shared by the generated families: shapes, antialiased painting, who owns which pixel, textures.
+"""Drawing shared by the generated families: shapes, antialiased painting, the owner of each pixel, textures.
 
 Coordinates are in units of 1/128 of the frame's side, x to the right and y down, so a family draws the same scene
 at any size; only noise is per pixel. Shapes are arrays of points [N, 2]. A pixel belongs to a shape when the shape

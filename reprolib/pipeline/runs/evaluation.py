@@ -75,7 +75,7 @@ def _evaluate(run: Run, *, fingerprint: str, data_fingerprint: str, device: str)
                 "instances": len(ground_truth["annotations"]),
                 "fingerprint": data_fingerprint,
             },
-            protocol=scores.said,
+            protocol=scores.protocol,
             metrics=metrics,
             precision_recall=scores.curves,
             cost=_cost(run, model, dataset, detections),

@@ -2,7 +2,7 @@
 
 The folder is the two published archives unpacked into one place: `gtFine/` and `leftImg8bit/`. Masks are the exact
 pixels of the `instanceIds` images, as mmdetection converts them. In those, a value from 1000 on is a class's label id
-times 1000 plus the object's number; a label id alone is a group of objects that nobody told apart, kept as a crowd:
+times 1000 plus the object's number; a label id alone is a group of objects that are not told apart, kept as a crowd:
 detections in it count neither for nor against. Objects of other classes are dropped, their images stay.
 """
 
