@@ -287,11 +287,10 @@ def other(project):
 
 def test_a_clone_that_shares_the_cache_restores_finished_runs_without_training(other):
     assert "is missing: `reprolib submit` or `dvc repro plan` writes it" in other.submitted("--status", status=2)
-    said = other.submitted()
-    assert "2 runs: 0 done, 0 under way, 2 submitted" in said and "2 runs: 2 done" in said
+    said = other.submitted(RUNS[0].rpartition("-")[0])
+    assert "1 runs: 0 done, 0 under way, 1 submitted" in said and "1 runs: 1 done" in said
     assert (other.path / f"results/toy/weights/{RUNS[0]}.safetensors").read_text() == f"weights of {RUNS[0]}"
     assert not other.starts(RUNS[0])
-    assert "2 runs: 2 done, 0 under way, 0 submitted" in other.submitted()
 
 
 def test_a_change_is_committed_first_then_the_run_is_cancelled_and_goes_on(other):
