@@ -8,6 +8,8 @@ from reprolib.params import Profile, load_profile
 
 SOURCES = ("from_archive", "from_dir")
 
+HELP = "fetch, verify, convert and describe a data set; without a name, list them all"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="the data set; without it, all are listed")
