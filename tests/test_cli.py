@@ -36,6 +36,53 @@ def test_list_as_json_names_the_rows_that_show_an_experiment(capsys):
     }
 
 
+def test_list_says_where_an_experiment_is_shown(capsys):
+    line = next(line for line in printed(capsys, "list").splitlines() if line.startswith(f"{FULL} "))
+    assert {"iemask_rcnn-3:14", "iemask_rcnn-4:4"} <= set(line.replace(",", "").split())
+
+
+def test_list_of_a_table_prints_its_rows_as_readers_know_them(capsys):
+    title, head, first, *others = printed(capsys, "list", "--table", "seanet-2").splitlines()
+    assert title.startswith("SEANet, table 2: ") and head.split()[0] == "row" and "mask AP" in head
+    name = "coco-mask_rcnn_r101-seanet~background_channels.True~dialect.mm"
+    assert first.split() == ["seanet-2:1", "Mask", "R-CNN", "36.5", "40.3", "run", name]
+    assert "SEANet (Mask R-CNN) + FCBoxHead+B-IoU + Attention" in others[2]
+    assert "(not printed)" in others[-1]
+
+
+def test_list_of_a_table_as_json_tells_what_the_profile_has(capsys):
+    entries = {e["address"]: e for e in json.loads(printed(capsys, "list", "--table", "mai_se_net-1", "--json"))}
+    assert entries["mai_se_net-1:1"] == {
+        "address": "mai_se_net-1:1",
+        "name": "HTC, ResNet-101-FPN",
+        "printed": True,
+        "reported": {"mask AP": "59.3", "box AP": "65.6"},
+        "experiment": "ssdd-htc_r101",
+        "state": "run",
+    }
+    assert entries["mai_se_net-1:13"]["state"] == "not listed", "and has no record"
+
+
+def test_list_of_a_table_that_describes_data_has_no_experiments(capsys):
+    entries = json.loads(printed(capsys, "list", "--table", "insight_any_instance-1", "--json"))
+    assert {entry["experiment"] for entry in entries} == {None} and entries[0]["name"] == "COCO"
+
+
+def test_a_verb_takes_ids_rows_and_tables(capsys):
+    options = ("--input", "64x64", "--json")
+    by_id = json.loads(printed(capsys, "describe", "coco-mask_rcnn_r50", *options))
+    assert json.loads(printed(capsys, "describe", "iemask_rcnn-3:1", *options)) == by_id
+    both = json.loads(printed(capsys, "describe", "iemask_rcnn-3:1", "mai_se_net-1:1", *options))
+    assert list(both) == ["coco-mask_rcnn_r50", "ssdd-htc_r101"] and both["coco-mask_rcnn_r50"] == by_id
+
+
+def test_the_cost_of_a_row_is_that_of_its_runs(capsys):
+    cost = json.loads(printed(capsys, "cost", "iemask_rcnn-3:1", "seanet-5", "--json"))
+    rows = {"coco-mask_rcnn_r50-0", "coco-mask_rcnn_r101-seanet~background_channels.True~dialect.mm-0"}
+    assert rows <= {run["run"] for run in cost["runs"]}
+    assert [table["table"] for table in cost["tables"]] == ["iemask_rcnn-3", "seanet-5"]
+
+
 @pytest.mark.parametrize(
     ("experiment", "switches", "params", "trainable"),
     [
@@ -82,6 +129,10 @@ def test_describe_takes_an_input_size(capsys):
         (["describe", FULL, "--switch", "gim=1"], "no switch 'gim'"),
         (["describe", "coco-mask_rcnn_r50", "--profile", "big"], "there are demo, reference, reference_cpu, paper"),
         (["tables", "iemask-3"], "iemask_rcnn"),
+        (["list", "--table", "iemask-3"], "did you mean iemask_rcnn-3"),
+        (["export", "seanet-2-0"], "names 8 experiments where one is taken"),
+        (["train", "seanet-2:9"], "table seanet-2 has rows 1 to 8, no '9'"),
+        (["repro", "seenet-2:1"], "no table 'seenet-2'; did you mean seanet-2"),
         (["notebook", "notebooks/no.ipynb", "out.ipynb"], "not found"),
         (["notebook", "notebooks/train.ipynb", "out.ipynb", "profile"], "name=value"),
         (["notebook", "notebooks/train.ipynb", "out.ipynb", "prifile=demo"], "no parameter 'prifile'"),

@@ -35,25 +35,27 @@ def breakdown(profile: Profile, clock: Clock, *, runs: Sequence[str], seconds: f
     """What `time.json` holds.
 
     runs: ids of those that were brought up to date in `seconds`, the sum over all of them; `jobs` side by side.
-    Of what was executed since the clock began, `run_seconds` tells apart: `training` and `detecting`, by the records;
-    `notebooks`, what else their notebooks took, from the start of a kernel to its end; `dvc`, what is left. What DVC
-    restored counts there alone. `trained`, `evaluated`: how many notebooks were executed.
+    `run_seconds` splits the sum over what was executed since the clock began: `training` and `detecting`, by the
+    records; `notebooks`, what else their notebooks took, from the start of a kernel to its end; `dvc`, the rest, in
+    which is also what DVC restored. `trained`, `evaluated`: how many notebooks were executed.
     """
     parts = dict.fromkeys(("training", "detecting", "notebooks"), 0.0)
     counts = {}
-    for verb, done, part, inside in (
-        ("train", "trained", "training", _training),
-        ("evaluate", "evaluated", "detecting", _detecting),
+    for verb, count, part, computing_seconds in (
+        ("train", "trained", "training", _training_seconds),
+        ("evaluate", "evaluated", "detecting", _detecting_seconds),
     ):
-        took = {run: _executed(profile.results / "notebooks" / f"{verb}-{run}.ipynb", clock.began) for run in runs}
-        counts[done] = sum(one is not None for one in took.values())
-        for run, whole in took.items():
-            if whole is None:
+        notebooks = {run: profile.results / "notebooks" / f"{verb}-{run}.ipynb" for run in runs}
+        durations = {run: _execution_seconds(path, clock.began) for run, path in notebooks.items()}
+        counts[count] = sum(duration is not None for duration in durations.values())
+        for run, duration in durations.items():
+            if duration is None:
                 continue
-            found = inside(json.loads((profile.results / "records" / f"{run}.json").read_text()))
-            known = found if found <= whole else 0.0  # a training that had finished before
-            parts[part] += known
-            parts["notebooks"] += whole - known
+            computing = computing_seconds(json.loads((profile.results / "records" / f"{run}.json").read_text()))
+            if computing > duration:  # an earlier execution had computed it
+                computing = 0.0
+            parts[part] += computing
+            parts["notebooks"] += duration - computing
     return {
         "profile": profile.name,
         "began": clock.began.isoformat(timespec="seconds"),
@@ -94,20 +96,20 @@ def store(profile: Profile, result: dict) -> Path | None:
     return path
 
 
-def _executed(notebook: Path, began: datetime) -> float | None:
-    """Seconds that papermill took for a notebook; None where it has not been executed since."""
+def _execution_seconds(notebook: Path, began: datetime) -> float | None:
+    """Seconds that papermill took for a notebook; None where it has not been executed since `began`."""
     try:
-        found = json.loads(notebook.read_text())["metadata"]["papermill"]
-        start, seconds = datetime.fromisoformat(found["start_time"]), float(found["duration"])
+        papermill = json.loads(notebook.read_text())["metadata"]["papermill"]
+        start, seconds = datetime.fromisoformat(papermill["start_time"]), float(papermill["duration"])
     except (OSError, KeyError, TypeError, ValueError):
         return None
     start = start if start.tzinfo else start.replace(tzinfo=UTC)
     return seconds if start >= began else None
 
 
-def _training(record: dict) -> float:
+def _training_seconds(record: dict) -> float:
     return record["training"]["seconds"]
 
 
-def _detecting(record: dict) -> float:
+def _detecting_seconds(record: dict) -> float:
     return record["data"]["images"] / record["speed"]["images_per_second"]

@@ -8,9 +8,9 @@ import pytest
 
 from reprolib.files import write_json
 from reprolib.papers.addresses import table_by_id
-from reprolib.params import load_profile
+from reprolib.params import ParamsError, load_profile
 from reprolib.pipeline import page_dependencies
-from reprolib.pipeline.page_dependencies import audit_plan, paper_plan, table_plan
+from reprolib.pipeline.page_dependencies import audit_plan, paper_plan, report_plan, systems_plan, table_plan
 from reprolib.pipeline.plan import write_plan
 
 PARAMS = Path(__file__).parent.parent.parent / "params.yaml"
@@ -62,8 +62,64 @@ def test_the_facts_of_a_paper_change_its_own_tables_and_what_is_over_all_papers(
             changed_file(patch, f"papers/seanet/{file}")
             after = plans()
         assert {name for name in before if before[name] != after[name]} == {"seanet", "audit"}
+    with monkeypatch.context() as patch:
+        changed_file(patch, "papers/seanet/reported/table_4.csv")
+        after = plans()
+    over_all_papers = {"seanet", "iemask_rcnn", "audit"}  # a paper's notebook has its numbers beside the others'
+    assert {name for name in before if before[name] != after[name]} == {"seanet-4", *over_all_papers}
     monkeypatch.setattr(page_dependencies, "inferred", lambda *systems: "assumed" if "SEANet" in systems else "")
     assert {name for name in before if before[name] != plans()[name]} == {"seanet-4"}
+
+
+def test_the_report_and_the_page_of_systems_follow_every_reported_number(tmp_path, monkeypatch):
+    paper = load_profile("paper", path=PARAMS)
+    demo = dataclasses.replace(load_profile("demo", path=PARAMS), papers=())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page_dependencies, "count_fingerprint", lambda *of: "counted")
+    before = [report_plan(demo, paper)["fingerprint"], systems_plan(paper)["fingerprint"]]
+    changed_file(monkeypatch, "papers/mai_se_net/reported/table_2.csv")
+    after = [report_plan(demo, paper)["fingerprint"], systems_plan(paper)["fingerprint"]]
+    assert before[0] != after[0] and before[1] != after[1]
+
+
+def test_a_table_has_the_experiments_of_its_profile_by_id(plan):
+    assert plan("seanet-2")["profiles"][0]["experiments"][0] == "coco-mask_rcnn_r50", "by id, since rows may change"
+
+
+@pytest.fixture
+def part(tmp_path, monkeypatch):
+    """The demo with the experiments of two rows on two data sets, of which one is prepared."""
+    shutil.copy(PARAMS, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    prepared = Path("results/demo/data/street.json")
+    prepared.parent.mkdir(parents=True)
+    shutil.copy(PARAMS.parent / prepared, prepared)
+    addresses = ("seanet-2:1", "insight_any_instance-2:1")
+    return dataclasses.replace(load_profile("demo"), experiments=addresses, tables=("seanet-2",), papers=())
+
+
+def runs_planned(written):
+    return {path.relative_to("results/demo/runs").as_posix() for path in written.files if path.parent.name != "runs"}
+
+
+def test_runs_whose_data_is_not_prepared_are_told_and_left_out(part):
+    written = write_plan(part)
+    name = "coco-mask_rcnn_r101-seanet~background_channels.True~dialect.mm-0"
+    assert runs_planned(written) == {f"train/{name}.json", f"evaluate/{name}.json", "tables/seanet-2.json"}
+    assert written.unprepared == ("aerial",)
+    assert all(path.is_file() for path in written.files)
+
+
+def test_plans_of_what_is_no_longer_listed_are_deleted(part):
+    before = write_plan(part).files
+    after = write_plan(dataclasses.replace(part, experiments=(), tables=("seanet-4",))).files
+    there = set(Path("results/demo/runs").rglob("*.json"))
+    assert there == set(after) and not there.issuperset(before)
+
+
+def test_a_data_set_that_nothing_prepares_is_an_error(part):
+    with pytest.raises(ParamsError, match=r"'demo' in params\.yaml: runs read data set 'aerial'; list it under `data`"):
+        write_plan(dataclasses.replace(part, data=("street",)))
 
 
 def changed_file(monkeypatch, changed: str) -> None:

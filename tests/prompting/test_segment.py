@@ -118,6 +118,8 @@ def test_images_that_cannot_be_read_are_named(tmp_path, capsys):
         ([], "name the model: --weights FILE, or --experiment ADDRESS"),
         (["--weights", "no.safetensors"], "no.safetensors: no such weights"),
         (["--weights", "coco-maskrcnn_r50"], "did you mean coco-mask_rcnn_r50"),
+        (["--weights", "seanet-2"], "names 8 experiments where one is taken; choose from seanet-2:1"),
+        (["--weights", "seanet-2:1"], "~dialect.mm-0.safetensors is missing: train"),
         (["--weights", "params.yaml"], "params.yaml is no safetensors file"),
         (["--weights", WEIGHTS, "--profile", "paper"], "is of profile 'demo', not 'paper'; leave --profile out"),
         (["--weights", WEIGHTS, "--experiment", "coco-mask_rcnn_r101"], "is of experiment 'coco-mask_rcnn_r50', not"),
