@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+os.environ.pop("REPROLIB_PAPERS", None)  # the tests are about the papers of this repository
 
 from reprolib.evaluation.record import make_record, write_record
 from reprolib.experiment import Experiment
