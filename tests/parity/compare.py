@@ -10,6 +10,8 @@ from tests.parity.recording import Recording, array_difference, row_difference
 TOLERANCE = 1e-4
 # Of what follows a selection (NMS) or a threshold from an image on: noise moves single pixels over the threshold.
 END_TO_END = 1e-3
+# Of gradients: a unit whose ReLU is at its kink is on for one side and off for the other.
+GRADIENTS = 2e-3
 # Gradients of a layer that hardly trains are compared on this share of the largest gradient's scale.
 FAINT = 1e-4
 
@@ -32,6 +34,8 @@ def differences(reference: Recording, ours: Recording) -> dict[str, float]:
 
 def tolerance(group: str) -> float:
     """The difference from which a group of quantities is not equal."""
+    if group.startswith("gradients"):
+        return GRADIENTS
     return END_TO_END if group.startswith("end to end") or "pixels" in group else TOLERANCE
 
 

@@ -22,7 +22,7 @@ def layer_names(shapes: Mapping[str, tuple[int, ...]], renames: Renames) -> list
         name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) > 1 and name.endswith(".weight")
     ]
     names = [f"{name}.norm" if f"{name}.norm.weight" in shapes else name for name in names]
-    return [name for name in names if renames(name) is not None and not renames.activated(name)]
+    return [name for name in names if renames(name) is not None and not renames.is_apart(name)]
 
 
 @contextmanager
@@ -87,14 +87,22 @@ def record_gradients(
 
 @contextmanager
 def first_come() -> Iterator[None]:
-    """Within, samples are not drawn at random: `torch.randperm` gives rising numbers, in every code base."""
-    drawn = torch.randperm
+    """Within, nothing is drawn at random, in any code base: `torch.randperm` gives rising numbers, and `torch.rand` of
+    three axes, points of boxes, the same for every box, because the code bases order their boxes differently.
+    """
+    permutation, uniform = torch.randperm, torch.rand
 
     def rising(count: int, **options) -> Tensor:
         return torch.arange(count, device=options.get("device"))
 
-    torch.randperm = rising
+    def the_same_for_all(*size, **options) -> Tensor:
+        shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+        if len(shape) != 3:
+            return uniform(*size, **options)
+        return uniform(shape[1:], generator=torch.Generator().manual_seed(shape[1])).expand(shape).clone()
+
+    torch.randperm, torch.rand = rising, the_same_for_all
     try:
         yield
     finally:
-        torch.randperm = drawn
+        torch.randperm, torch.rand = permutation, uniform

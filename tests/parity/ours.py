@@ -45,6 +45,7 @@ def inputs(scenes: list[Scene]) -> tuple[list[Tensor], list[dict]]:
             "boxes": torch.from_numpy(scene.boxes),
             "labels": torch.from_numpy(scene.labels) + 1,
             "masks": torch.from_numpy(scene.masks).to(torch.uint8),
+            "semantic": torch.from_numpy(scene.stuff),
         }
         for scene in scenes
     ]

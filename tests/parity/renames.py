@@ -1,7 +1,7 @@
 """The reference's parameter names -> ours, by rule. No torch here: a reader of published weights needs the same rules.
 
 A rule is a regular expression over the whole name and its replacement. `{0}`, `{1}` .. are the expression's groups,
-`{0-2}` is a group read as a number less 2.
+`{0-2}` and `{0+1}` are groups read as numbers, less 2 and more 1.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 class Renames:
     """rules: see above; the first that matches a name holds. background_last: expressions of names whose first axis has
     the background behind the classes, as all class logits of detectron2 and mmdetection have; here it is in front.
-    unused: expressions of names that compute nothing here. with_activation: expressions of modules that also run the
-    ReLU behind them, which is a module of its own here.
+    unused: expressions of names that compute nothing here. apart: expressions of modules whose output has no
+    counterpart: they also run the ReLU behind them, or run in other portions. What follows them is compared.
     """
 
     rules: Sequence[tuple[str, str]]
     background_last: Sequence[str] = ()
     unused: Sequence[str] = ()
-    with_activation: Sequence[str] = ()
+    apart: Sequence[str] = ()
 
     def __call__(self, name: str) -> str | None:
         """Our name of a parameter or module; None where it is unused. Raises KeyError without a rule for it."""
@@ -38,18 +38,18 @@ class Renames:
         """Whether the last row of this parameter is the background, which is our first."""
         return any(re.search(expression, name) for expression in self.background_last)
 
-    def activated(self, name: str) -> bool:
-        """Whether this module's output is not comparable because it comes after the ReLU."""
-        return any(re.search(expression, name) for expression in self.with_activation)
+    def is_apart(self, name: str) -> bool:
+        """Whether this module's output has no counterpart."""
+        return any(re.search(expression, name) for expression in self.apart)
 
 
 def _filled_in(replacement: str, match: re.Match) -> str:
     def group(place: re.Match) -> str:
-        number, less = place.groups()
+        number, added = place.groups()
         text = match.group(int(number) + 1) or ""
-        return str(int(text) - int(less)) if less else text
+        return str(int(text) + int(added)) if added else text
 
-    return re.sub(r"\{(\d)(?:-(\d+))?\}", group, replacement)
+    return re.sub(r"\{(\d)([+-]\d+)?\}", group, replacement)
 
 
 # Every name ends as it did, or names a module itself: (.weight|.bias|...) or nothing.
@@ -65,30 +65,141 @@ MMDETECTION_TRUNK = (
 )
 
 
-def _mmdetection_box(reference: str, ours: str) -> tuple[tuple[str, str], ...]:
+def _mmdetection_box(reference: str, ours: str, *, groups: int = 0) -> tuple[tuple[str, str], ...]:
+    """groups: how many there are in `reference`, which `ours` may use."""
+    end = f"{{{groups}}}"
     return (
-        (rf"{reference}\.shared_fcs\.0{END}", ours + ".head.fc6{0}"),
-        (rf"{reference}\.shared_fcs\.1{END}", ours + ".head.fc7{0}"),
-        (rf"{reference}\.fc_cls{END}", ours + ".predictor.cls_score{0}"),
-        (rf"{reference}\.fc_reg{END}", ours + ".predictor.bbox_pred{0}"),
+        (rf"{reference}\.shared_fcs\.0{END}", f"{ours}.head.fc6{end}"),
+        (rf"{reference}\.shared_fcs\.1{END}", f"{ours}.head.fc7{end}"),
+        (rf"{reference}\.fc_cls{END}", f"{ours}.predictor.cls_score{end}"),
+        (rf"{reference}\.fc_reg{END}", f"{ours}.predictor.bbox_pred{end}"),
     )
 
 
-def _mmdetection_mask(reference: str, ours: str) -> tuple[tuple[str, str], ...]:
+def _mmdetection_mask(reference: str, ours: str, *, groups: int = 0) -> tuple[tuple[str, str], ...]:
+    """groups: how many there are in `reference`, which `ours` may use."""
+    end = f"{{{groups}}}"
     return (
-        (rf"{reference}\.convs\.(\d)\.conv{END}", ours + ".convs.{0}{1}"),
-        (rf"{reference}\.upsample{END}", ours + ".upsample{0}"),
-        (rf"{reference}\.conv_logits{END}", ours + ".predictor{0}"),
+        (rf"{reference}\.convs\.(\d)\.conv{END}", f"{ours}.convs.{{{groups}}}{{{groups + 1}}}"),
+        (rf"{reference}\.upsample{END}", f"{ours}.upsample{end}"),
+        (rf"{reference}\.conv_logits{END}", f"{ours}.predictor{end}"),
     )
 
 
-MMDETECTION_MASK_RCNN = Renames(
+BOX_AND_MASK = (
+    *_mmdetection_box(r"roi_head\.bbox_head", "roi_heads.box_stage"),
+    *_mmdetection_mask(r"roi_head\.mask_head", "roi_heads.mask_branch.head"),
+)
+BOX_CASCADE = _mmdetection_box(r"roi_head\.bbox_head\.(\d)", "roi_heads.box_stages.{0}", groups=1)
+SEMANTIC = (
+    (rf"roi_head\.semantic_head\.lateral_convs\.(\d)\.conv{END}", "roi_heads.semantic.laterals.{0}{1}"),
+    (rf"roi_head\.semantic_head\.conv_embedding\.conv{END}", "roi_heads.semantic.embedding{0}"),
+    (rf"roi_head\.semantic_head\.conv_logits{END}", "roi_heads.semantic.predictor{0}"),
+)
+BACKGROUND_LAST = (r"\.fc_cls",)
+
+MMDETECTION_MASK_RCNN = Renames(rules=(*MMDETECTION_TRUNK, *BOX_AND_MASK), background_last=BACKGROUND_LAST)
+
+MMDETECTION_PAFPN = Renames(
+    rules=(
+        (rf"neck\.lateral_convs\.(\d)\.conv{END}", "neck.pyramid.laterals.{0}{1}"),
+        (rf"neck\.fpn_convs\.(\d)\.conv{END}", "neck.pyramid.outputs.{0}{1}"),
+        (rf"neck\.downsample_convs\.(\d)\.conv{END}", "neck.downs.{0}{1}"),
+        (rf"neck\.pafpn_convs\.(\d)\.conv{END}", "neck.outputs.{0}{1}"),
+        *MMDETECTION_TRUNK,
+        *BOX_AND_MASK,
+    ),
+    background_last=BACKGROUND_LAST,
+)
+
+MMDETECTION_CASCADE_MASK_RCNN = Renames(
+    rules=(
+        *MMDETECTION_TRUNK,
+        *BOX_CASCADE,
+        *_mmdetection_mask(r"roi_head\.mask_head\.(\d)", "roi_heads.mask_branches.{0}.head", groups=1),
+    ),
+    background_last=BACKGROUND_LAST,
+)
+
+MMDETECTION_HTC = Renames(
+    rules=(
+        *MMDETECTION_TRUNK,
+        *BOX_CASCADE,
+        *_mmdetection_mask(r"roi_head\.mask_head\.(\d)", "roi_heads.mask_flow.heads.{0}", groups=1),
+        (rf"roi_head\.mask_head\.(\d)\.conv_res\.conv{END}", "roi_heads.mask_flow.sites.{0-1}.project{1}"),
+        *SEMANTIC,
+        # A ReLU of ours stands between two convolutions.
+        *(
+            (rf"roi_head\.semantic_head\.convs\.{index}\.conv{END}", f"roi_heads.semantic.convs.{2 * index}{{0}}")
+            for index in range(4)
+        ),
+    ),
+    background_last=BACKGROUND_LAST,
+)
+
+MMDETECTION_SCNET = Renames(
+    rules=(
+        *MMDETECTION_TRUNK,
+        *BOX_CASCADE,
+        (rf"roi_head\.mask_head\.convs\.(\d)\.conv(\d){END}", "roi_heads.mask_branch.head.convs.{0}.conv{1}{2}"),
+        *_mmdetection_mask(r"roi_head\.mask_head", "roi_heads.mask_branch.head"),
+        *SEMANTIC,
+        (rf"roi_head\.semantic_head\.convs\.(\d)\.conv(\d){END}", "roi_heads.semantic.convs.{0}.conv{1}{2}"),
+        (rf"roi_head\.feat_relay_head\.fc{END}", "roi_heads.relay.fc{0}"),
+        (r"roi_head\.glbctx_head\.(.*)", "roi_heads.global_context.{0}"),
+    ),
+    background_last=BACKGROUND_LAST,
+    # For the relay the reference runs the last box stage once more, logits included.
+    apart=(r"bbox_head\.2\.fc_(cls|reg)$",),
+)
+
+MMDETECTION_MASK_SCORING_RCNN = Renames(
+    rules=(
+        *MMDETECTION_TRUNK,
+        *BOX_AND_MASK,
+        (rf"roi_head\.mask_iou_head\.convs\.(\d){END}", "roi_heads.mask_branch.iou_head.convs.{0}{1}"),
+        (rf"roi_head\.mask_iou_head\.fcs\.(\d){END}", "roi_heads.mask_branch.iou_head.fc{0+1}{1}"),
+        (rf"roi_head\.mask_iou_head\.fc_mask_iou{END}", "roi_heads.mask_branch.iou_head.predictor{0}"),
+    ),
+    background_last=BACKGROUND_LAST,
+)
+
+
+def _generic_extractor(reference: str, ours: str) -> tuple[tuple[str, str], ...]:
+    reference = rf"roi_head\.{reference}"
+    return (
+        (rf"{reference}\.pre_module\.conv{END}", f"{ours}.pre{{0}}"),
+        (rf"{reference}\.post_module\.gamma", f"{ours}.attention.gamma"),
+        (rf"{reference}\.post_module\.(query|value)_conv{END}", f"{ours}.attention.{{0}}{{1}}"),
+        (rf"{reference}\.post_module\.appr_geom_fc_y{END}", f"{ours}.attention.down{{0}}"),
+        (rf"{reference}\.post_module\.appr_geom_fc_x{END}", f"{ours}.attention.across{{0}}"),
+        (rf"{reference}\.post_module\.proj_conv{END}", f"{ours}.attention.project{{0}}"),
+    )
+
+
+MMDETECTION_GROIE = Renames(
+    rules=(
+        *MMDETECTION_TRUNK,
+        *BOX_AND_MASK,
+        *_generic_extractor("bbox_roi_extractor", "roi_heads.box_pooler"),
+        *_generic_extractor("mask_roi_extractor", "roi_heads.mask_branch.pooler"),
+    ),
+    background_last=BACKGROUND_LAST,
+)
+
+MMDETECTION_POINT_REND = Renames(
     rules=(
         *MMDETECTION_TRUNK,
         *_mmdetection_box(r"roi_head\.bbox_head", "roi_heads.box_stage"),
-        *_mmdetection_mask(r"roi_head\.mask_head", "roi_heads.mask_branch.head"),
+        (rf"roi_head\.mask_head\.downsample_conv\.conv{END}", "roi_heads.mask_branch.head.reduce{0}"),
+        (rf"roi_head\.mask_head\.fcs\.(\d){END}", "roi_heads.mask_branch.head.fc{0+1}{1}"),
+        (rf"roi_head\.mask_head\.fc_logits{END}", "roi_heads.mask_branch.head.predictor{0}"),
+        (rf"roi_head\.point_head\.fcs\.(\d)\.conv{END}", "roi_heads.mask_branch.point_head.layers.{0}{1}"),
+        (rf"roi_head\.point_head\.fc_logits{END}", "roi_heads.mask_branch.point_head.predictor{0}"),
     ),
-    background_last=(r"\.fc_cls",),
+    background_last=BACKGROUND_LAST,
+    # The reference refines one image after the other.
+    apart=(r"point_head\.",),
 )
 
 DETECTRON2_TRUNK = (
@@ -116,7 +227,7 @@ DETECTRON2_MASK_RCNN = Renames(
         (rf"roi_heads\.mask_head\.predictor{END}", "roi_heads.mask_branch.head.predictor{0}"),
     ),
     background_last=(r"\.cls_score",),
-    with_activation=(r"rpn_head\.conv$", r"mask_fcn\d$"),
+    apart=(r"rpn_head\.conv$", r"mask_fcn\d$"),
 )
 
 MMDETECTION_LOSSES = (
@@ -124,7 +235,13 @@ MMDETECTION_LOSSES = (
     (r"loss_rpn_bbox", "loss_rpn_box_reg"),
     (r"loss_cls", "loss_classifier"),
     (r"loss_bbox", "loss_box_reg"),
+    (r"s(\d)\.loss_cls", "loss_classifier_{0+1}"),
+    (r"s(\d)\.loss_bbox", "loss_box_reg_{0+1}"),
+    (r"s(\d)\.loss_mask", "loss_mask_{0+1}"),
     (r"(loss_mask(?:_iou)?)", "{0}"),
+    (r"loss_point", "loss_mask_point"),
+    (r"loss_semantic_seg", "loss_semantic"),
+    (r"loss_glbctx", "loss_global_context"),
 )
 DETECTRON2_LOSSES = (
     (r"loss_rpn_cls", "loss_objectness"),

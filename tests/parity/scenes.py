@@ -8,17 +8,21 @@ import numpy as np
 
 CLASSES = 3
 SIZES = ((96, 128), (80, 128))  # the second one is padded to the size of the first one
+STUFF_CLASSES, UNLABELLED = 183, 255
 BLOCK = 8  # px; the background is made of squares of one colour
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """image: uint8 [H,W,3], RGB. masks: bool [N,H,W]. boxes: float32 [N,4] xyxy. labels: [N] in 0..CLASSES-1."""
+    """image: uint8 [H,W,3], RGB. masks: bool [N,H,W]. boxes: float32 [N,4] xyxy. labels: [N] in 0..CLASSES-1.
+    stuff: [H,W], classes in 0..STUFF_CLASSES-1, or UNLABELLED.
+    """
 
     image: np.ndarray
     masks: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
+    stuff: np.ndarray
 
 
 def make_scenes(*, seed: int = 0, sides: tuple[int, int] = (26, 70)) -> list[Scene]:
@@ -44,4 +48,13 @@ def _scene(random: np.random.RandomState, height: int, width: int, sides: tuple[
         masks=np.stack(masks),
         boxes=np.array(edges, dtype=np.float32),
         labels=random.randint(0, CLASSES, len(masks)),
+        stuff=_stuff(height, width),
     )
+
+
+def _stuff(height: int, width: int) -> np.ndarray:
+    """A map whose cells of BLOCK px have a class, one in eight has none."""
+    random = np.random.RandomState(height)
+    cells = random.randint(0, STUFF_CLASSES, (height // BLOCK, width // BLOCK))
+    cells[random.randint(0, 8, cells.shape) == 0] = UNLABELLED
+    return cells.repeat(BLOCK, 0).repeat(BLOCK, 1)
