@@ -13,7 +13,7 @@ repro: .venv/installed .dvc/config
 
 # One thread: the networks of the tests are small, and beside other work more threads wait for each other.
 test: .venv/installed .venv/official .venv/browser
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
