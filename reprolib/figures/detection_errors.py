@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from reprolib.figures.instances import as_rle, by_image, draw_mask, pixel_mask, read_pixels
-from reprolib.figures.pictures import COLOURS, NothingToDraw, Picture, finish, house_style, new_figure
+from reprolib.figures.pictures import (
+    COLOURS,
+    LABEL_GROUND,
+    NothingToDraw,
+    Picture,
+    draw_box,
+    finish,
+    house_style,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,18 +157,18 @@ def _draw(
 
     for instance in instances:
         if not instance.get("iscrowd"):
-            _draw_box(axes, instance["bbox"], TRUTH, width=2.2)  # wider than the box of a detection, so that both show
+            # wider than the box of a detection, so that both show
+            draw_box(axes, _corners(instance["bbox"]), TRUTH, width=2.2, zorder=4)
     colours = dict.fromkeys((index for index, _ in matches.matched), MATCHED)
     colours |= dict.fromkeys(matches.false_alarms, FALSE_ALARM)
     for index, colour in colours.items():
         detection = detections[index]
         draw_mask(axes, pixel_mask(detection["segmentation"], entry["height"], entry["width"]), colour)
-        _draw_box(axes, detection["bbox"], colour, width=1.1)
+        draw_box(axes, _corners(detection["bbox"]), colour, width=1.1, zorder=4)
         place = {"xytext": (0, 1.5), "textcoords": "offset points", "ha": "left", "va": "bottom"}
-        ground = {"facecolor": "black", "alpha": 0.55, "pad": 0.6, "edgecolor": "none"}
         text = f"{detection['score']:.2f}"
         left, top = max(0.0, detection["bbox"][0]), max(0.04 * entry["height"], detection["bbox"][1])
-        axes.annotate(text, (left, top), fontsize=6, color=colour, bbox=ground, zorder=5, **place)
+        axes.annotate(text, (left, top), fontsize=6, color=colour, bbox=LABEL_GROUND, zorder=5, **place)
     for index in matches.missed:
         left, top, wide, high = instances[index]["bbox"]
         room = 0.04 * max(entry["height"], entry["width"])
@@ -172,14 +181,10 @@ def _draw(
     axes.set_title(f"FN {len(matches.missed)}, FP {len(matches.false_alarms)}", fontsize=8)
 
 
-def _draw_box(axes: Axes, box: Sequence[float], colour: str, *, width: float) -> None:
-    """box: x, y, width, height in px; a pixel's centre is drawn at a whole number."""
-    from matplotlib.patches import Rectangle
-
+def _corners(box: Sequence[float]) -> tuple[float, float, float, float]:
+    """COCO's x, y, width, height as xyxy."""
     left, top, wide, high = box
-    axes.add_patch(
-        Rectangle((left - 0.5, top - 0.5), wide, high, fill=False, edgecolor=colour, linewidth=width, zorder=4)
-    )
+    return left, top, left + wide, top + high
 
 
 def _legend() -> list:

@@ -53,25 +53,19 @@ def dots(
 ) -> Picture:
     """A panel per name: its second vector over its first, both in 0..1, with their rank correlation (Spearman)."""
     import numpy as np
+    from scipy.stats import rankdata
 
     figure = new_figure(2.9 * len(points), 3.2)
     for axes, (name, (xs, ys)) in zip(figure.subplots(1, len(points), squeeze=False)[0], points.items(), strict=True):
         axes.scatter(xs, ys, s=7, color=COLOURS[1], alpha=0.5, linewidths=0)
         heading = name
         if len(xs) > 2:
-            heading += f"\n{len(xs)} boxes, rank correlation {np.corrcoef(_ranks(xs), _ranks(ys))[0, 1]:.2f}"
+            correlation = np.corrcoef(rankdata(xs), rankdata(ys))[0, 1]
+            heading += f"\n{len(xs)} boxes, rank correlation {correlation:.2f}"
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=xlabel)
         axes.set_title(heading, fontsize=9)
     figure.axes[0].set_ylabel(ylabel)
     return finish(figure, title=title, note=note)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Equal values share the mean of their ranks."""
-    import numpy as np
-
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (counts.cumsum() - (counts - 1) / 2)[place]
 
 
 @dataclass(frozen=True, kw_only=True)

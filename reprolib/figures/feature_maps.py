@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reprolib.figures.pictures import COLOURS, Picture, finish, house_style, new_figure, note_height
+from reprolib.figures.pictures import (
+    COLOURS,
+    LABEL_GROUND,
+    Picture,
+    draw_box,
+    finish,
+    house_style,
+    new_figure,
+    note_height,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,19 +107,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
         ring = Circle(panel.mark, 0.04 * max(height, width), fill=False, color=COLOURS[0], linewidth=1.6)
         axes.add_patch(ring)
     if panel.box:
-        _draw_box(axes, panel.box, COLOURS[0])
+        draw_box(axes, panel.box, COLOURS[0], width=1.4)
     for index, (text, box) in enumerate(panel.boxes):
         colour = COLOURS[index % (len(COLOURS) - 1)]
-        left, top = _draw_box(axes, box, colour)
-        ground = {"facecolor": "black", "alpha": 0.55, "pad": 0.6, "edgecolor": "none"}
-        place = {"ha": "left", "va": "bottom", "clip_on": True, "bbox": ground}
+        left, top = draw_box(axes, box, colour, width=1.4)
+        place = {"ha": "left", "va": "bottom", "clip_on": True, "bbox": LABEL_GROUND}
         axes.text(max(left, 0), max(top, 0.05 * height), text, fontsize=6, color=colour, **place)
-
-
-def _draw_box(axes: Axes, box: Sequence[float], colour: str) -> tuple[float, float]:
-    """Returns its corner at the left and top."""
-    from matplotlib.patches import Rectangle
-
-    left, top, right, bottom = (side - 0.5 for side in box)  # a pixel's centre is at a whole number
-    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.4))
-    return left, top

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import io
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from reprolib.files import write_atomic
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart by colour-blind readers; their yellow is left out for want of contrast.
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#555555"
+LABEL_GROUND = {"facecolor": "black", "alpha": 0.55, "pad": 0.6, "edgecolor": "none"}  # behind a text on a picture
 DPI = 130
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -32,6 +33,9 @@ STYLE = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
 }
+
+
+Draw = TypeVar("Draw", bound=Callable)
 
 
 class NothingToDraw(ValueError):
@@ -56,17 +60,23 @@ class Picture:
         return self.png
 
 
-def house_style(draw: Callable[..., Picture]) -> Callable[..., Picture]:
-    """Draw in the house style, leaving matplotlib's settings as they were."""
+def in_style(style: Mapping[str, object]) -> Callable[[Draw], Draw]:
+    """A decorator that draws with these settings of matplotlib, leaving them as they were."""
 
-    @functools.wraps(draw)
-    def styled(*arguments, **named) -> Picture:
-        import matplotlib
+    def decorate(draw: Draw) -> Draw:
+        @functools.wraps(draw)
+        def styled(*arguments, **named):
+            import matplotlib
 
-        with matplotlib.rc_context(STYLE):
-            return draw(*arguments, **named)
+            with matplotlib.rc_context(style):
+                return draw(*arguments, **named)
 
-    return styled
+        return styled
+
+    return decorate
+
+
+house_style = in_style(STYLE)
 
 
 def draw_or_say(draw: Callable[..., Picture], *arguments, path: str | Path, **named) -> Picture | None:
@@ -92,6 +102,16 @@ def draw_line(axes: Axes, xs: Sequence[float], ys: Sequence[float], index: int, 
     """A line of a series; index: its place among the series, which gives its colour and dashes."""
     dashes = ("-", "--", "-.", ":")[index // len(COLOURS) % 4]
     axes.plot(xs, ys, color=COLOURS[index % len(COLOURS)], linestyle=dashes, linewidth=1.4, label=label)
+
+
+def draw_box(axes: Axes, box: Sequence[float], colour: str, *, width: float, zorder: int = 1) -> tuple[float, float]:
+    """Outline a box, xyxy in px of the picture; returns its corner at the left and top, where a text can stand."""
+    from matplotlib.patches import Rectangle
+
+    left, top, right, bottom = (side - 0.5 for side in box)  # a pixel's centre is at a whole number
+    line = {"edgecolor": colour, "linewidth": width, "zorder": zorder}
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **line))
+    return left, top
 
 
 def note_height(note: str, width: float) -> float:

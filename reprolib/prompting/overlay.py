@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from reprolib.evaluation.morphology import erode
-from reprolib.figures.pictures import COLOURS, DPI, Picture, finish, house_style, new_figure
+from reprolib.figures.pictures import COLOURS, DPI, Picture, draw_box, finish, house_style, new_figure
 
 SIDE = (640, 2400)  # the picture's long side in px: small images are enlarged so that names can be read
 STRENGTH = 0.45  # of a mask's colour within its outline
@@ -32,12 +31,11 @@ def overlay(image: Tensor, segments: Mapping[str, Tensor], names: Sequence[str])
     rows = zip(segments["boxes"].tolist(), segments["labels"].tolist(), segments["scores"].tolist(), strict=True)
     for number, ((left, top, right, bottom), label, score) in enumerate(rows):
         colour = COLOURS[number % len(COLOURS)]
-        corner = left - 0.5, top - 0.5  # a pixel's centre is drawn at a whole number
+        corner = draw_box(axes, (left, top, right, bottom), colour, width=1.2)
         at_left = left < 0.7 * width  # from where the name runs, so that it stays in the picture
-        axes.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.2))
         axes.annotate(
             f"{names[label - 1]} {score:.2f}",
-            corner if at_left else (right - 0.5, top - 0.5),
+            corner if at_left else (right - 0.5, corner[1]),
             xytext=(0, -1.5),
             textcoords="offset points",
             ha="left" if at_left else "right",

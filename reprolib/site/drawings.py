@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reprolib.figures.pictures import NothingToDraw
-from reprolib.site.svg import CLASS, GRID, INK, MARKERS, MUTED, SERIES, Drawing, drawn, finish, new_figure
+from reprolib.figures.pictures import NothingToDraw, new_figure
+from reprolib.site.svg import CLASS, GRID, INK, MARKERS, MUTED, SERIES, Drawing, drawn, finish
 from reprolib.tables.layout import ablation_label, metric_label, row_label
 from reprolib.tables.table_rows import TableRow
 

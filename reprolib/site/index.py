@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reprolib.files import write_atomic
 from reprolib.papers import catalog
+from reprolib.tables.markdown import markdown_table
 from reprolib.tables.verdicts import VERDICTS
 
 MEANINGS = {
@@ -24,19 +25,6 @@ INTERVALS = """\
 An interval holds what chance there is: which images the split has (1,000 resamples of them, paired where two runs are
 compared) and the seed (several runs, or the noise between seeds measured on others). With one run and no such
 measurement it holds images alone. The gains of one ablation are kept to 95% together (Holm's procedure)."""
-LEGEND = "\n".join(
-    [
-        "Verdicts compare a reproduced with a reported number. They are given per number, in the tables' CSV files.",
-        "",
-        "| verdict | meaning |",
-        "| --- | --- |",
-        *(f"| {word} | {meaning} |" for word, meaning in MEANINGS.items()),
-        "",
-        INTERVALS,
-        "",
-        "A row that the publication does not print, marked by a footnote, has `not reported` instead.",
-    ]
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +53,10 @@ def write_index(root: str | Path = ".") -> Path:
         "Written by `reprolib report`. Each table shows the reproduced beside the reported numbers, with the"
         " recipe of the publication beside the one of the runs.",
         *(text for name, text in pages.items() if (results / name).is_file()),
-        LEGEND.strip(),
+        "Verdicts compare a reproduced with a reported number. They are given per number, in the tables' CSV files.",
+        markdown_table(("verdict", "meaning"), MEANINGS.items(), align="ll"),
+        INTERVALS,
+        "A row that the publication does not print, marked by a footnote, has `not reported` instead.",
         *(_profile(results, name) for name in profiles),
     ]
     path = results / "README.md"
@@ -99,15 +90,15 @@ def coverage_table(tables: Path, *, links: Path | None = None) -> str:
     rendered = coverage(tables)
     verdicts = [word for word in VERDICTS if any(item.verdicts[word] for item in rendered)]
     titles = catalog.all_tables()
-    lines = [f"| table | rows run | {' | '.join(verdicts)} |", "| --- | ---: |" + " ---: |" * len(verdicts)]
+    rows = []
     for item in rendered:
         known = titles.get(item.table_id)
         name = f"{catalog.title(item.paper)} {item.number}: {known.title}" if known else item.table_id
         if links:
             name = f"[{name}]({item.path.with_suffix('.md').relative_to(links).as_posix()})"
-        counts = " | ".join(str(item.verdicts[word] or "") for word in verdicts)
-        lines.append(f"| {name} | {item.rows_run} of {item.rows} | {counts} |")
-    return "\n".join(lines)
+        counts = (item.verdicts[word] or "" for word in verdicts)
+        rows.append((name, f"{item.rows_run} of {item.rows}", *counts))
+    return markdown_table(("table", "rows run", *verdicts), rows, align="lr" + "r" * len(verdicts))
 
 
 def _profile(results: Path, name: str) -> str:

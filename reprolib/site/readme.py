@@ -11,6 +11,7 @@ from reprolib.site import pages
 from reprolib.site.content import Content
 from reprolib.site.index import MEANINGS
 from reprolib.site.svg import Drawing
+from reprolib.tables.markdown import markdown_table
 
 BEGIN, END = "<!-- results: written by reprolib report --readme -->", "<!-- end of results -->"
 NAME, FIGURE = "gains", "gains.svg"
@@ -47,19 +48,17 @@ def section(content: Content, drawing: Drawing | None, *, root: Path) -> str:
     drawing: the figure, None where there is nothing to draw. root: the repository's, from which links lead.
     """
     words = pages.verdicts_of(content.claims)
-    lines = [
-        f"| paper | claims | at odds with its own tables | {' | '.join(words)} |",
-        "| --- | ---: | ---: |" + " ---: |" * len(words),
-    ]
+    rows = []
     for line in pages.claim_matrix(content):
-        counts = " | ".join(str(line["counts"][word] or "–") for word in words)
+        counts = (line["counts"][word] or "–" for word in words)
         paper = f"[{pages.short_title(line['paper'])}]({shown(paper_folder(line['paper']) / 'card.md')})"
-        lines.append(f"| {paper} | {len(line['claims'])} | {line['odd'] or '–'} | {counts} |")
-    sections = [f"> {content.profile.note}", "\n".join(lines)]
+        rows.append((paper, len(line["claims"]), line["odd"] or "–", *counts))
+    columns = ("paper", "claims", "at odds with its own tables", *words)
+    sections = [f"> {content.profile.note}", markdown_table(columns, rows, align="l" + "r" * (2 + len(words)))]
     if drawing:
         figure = (content.results / FIGURE).relative_to(root).as_posix()
         alt = re.sub(r"[\[\]]", "", drawing.alt.removesuffix(content.profile.note).strip())
         sections.append(f"![{alt}]({figure})")
-    meanings = "\n".join(f"| `{word}` | {meaning} |" for word, meaning in MEANINGS.items())
-    sections.append(f"| verdict | meaning |\n| --- | --- |\n{meanings}")
+    meanings = ((f"`{word}`", meaning) for word, meaning in MEANINGS.items())
+    sections.append(markdown_table(("verdict", "meaning"), meanings, align="ll"))
     return "\n\n".join(sections)

@@ -5,16 +5,14 @@ Colours are CSS variables that the figure's own style sheet sets for both scheme
 
 from __future__ import annotations
 
-import functools
 import html
 import io
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reprolib.figures.pictures import STYLE
+from reprolib.figures.pictures import STYLE, in_style
 from reprolib.files import write_atomic
 
 if TYPE_CHECKING:
@@ -59,19 +57,11 @@ class Drawing:
         return self.text
 
 
-def drawn(draw: Callable[..., Drawing]) -> Callable[..., Drawing]:
-    """Draw in the report's style, leaving matplotlib's settings as they were."""
-
-    @functools.wraps(draw)
-    def styled(*arguments, **named) -> Drawing:
-        import matplotlib
-
-        colours = {f"{name}.color": INK for name in ("text", "xtick", "ytick")}
-        colours |= {"axes.labelcolor": INK, "axes.edgecolor": MUTED, "grid.color": GRID, "svg.fonttype": "none"}
-        with matplotlib.rc_context({**STYLE, **colours}):
-            return draw(*arguments, **named)
-
-    return styled
+drawn = in_style(
+    STYLE
+    | {f"{name}.color": INK for name in ("text", "xtick", "ytick")}
+    | {"axes.labelcolor": INK, "axes.edgecolor": MUTED, "grid.color": GRID, "svg.fonttype": "none"}
+)
 
 
 def finish(figure: Figure, *, name: str, alt: str) -> Drawing:
@@ -98,13 +88,6 @@ def finish(figure: Figure, *, name: str, alt: str) -> Drawing:
     text = text.replace("<svg", head, 1)
     first = text.index(">", text.index("<svg")) + 1
     return Drawing(text=f"{text[:first]}\n <style>{_style()}</style>{text[first:]}", alt=alt)
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, inches. Not pyplot: no global state."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _style() -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from reprolib.params import load_profile
 from reprolib.tables.claim_verdicts import ClaimVerdict, claim_verdicts
 from reprolib.tables.layout import metric_label
+from reprolib.tables.markdown import markdown_table
 from reprolib.tables.number_text import number_text, spread_text
 
 AGREES, OPPOSES = "agrees", "opposes"
@@ -58,16 +59,14 @@ def agreement(results: Sequence[ClaimVerdict]) -> str:
         )
         if counts[word + noise]
     ]
-    lines = [
+    sentence = (
         f"Of {len(results)} claims, {len(directions)} are about differences of rows that have both been run: "
-        f"{', '.join(counted)}. Noise is the 95% interval of the difference; “unknown” where nothing gives one.",
-        "",
-        "| claim | metric | claimed | reproduced | direction |",
-        "| --- | --- | ---: | ---: | --- |",
-    ]
+        f"{', '.join(counted)}. Noise is the 95% interval of the difference; “unknown” where nothing gives one."
+    )
+    rows = []
     for result, word in directions:
         reproduced = number_text(result.reproduced, 2, signed=True) + spread_text(result.interval, 2)
         claim = result.claim
-        claimed = claim.claimed.replace("-", "−")
-        lines.append(f"| {claim.text} | {metric_label(claim.metric)} | {claimed} | {reproduced} | {word} |")
-    return "\n".join(lines)
+        rows.append((claim.text, metric_label(claim.metric), claim.claimed.replace("-", "−"), reproduced, word))
+    columns = ("claim", "metric", "claimed", "reproduced", "direction")
+    return f"{sentence}\n\n{markdown_table(columns, rows, align='llrrl')}"

@@ -36,20 +36,48 @@ class RowReference:
 class ClaimVerdict:
     """A claim beside what was reproduced of it.
 
-    reported: the claimed number, None where only a direction or nothing countable is claimed. reproduced, interval: of
-    the difference of the rows (or the one row's number), in the metric's unit; interval_source: what the interval
-    holds, "" without. rows: minuend and subtrahend, empty where the claim names no rows. reasons: why the verdict is no
-    judgement, empty otherwise.
+    comparison: what the verdict rests on. interval_source: what the interval holds, "" without. rows: minuend and
+    subtrahend, empty where the claim names no rows. waiting: why nothing was reproduced. estimate: of a difference,
+    whose interval waits for the level that its family gets.
     """
 
     claim: Claim
-    reported: float | None
-    reproduced: float | None
-    interval: Interval | None
-    interval_source: str
-    verdict: str
-    reasons: tuple[str, ...]
-    rows: tuple[RowReference, ...]
+    comparison: Comparison
+    interval_source: str = ""
+    rows: tuple[RowReference, ...] = ()
+    waiting: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+
+    @property
+    def reported(self) -> float | None:
+        """The claimed number, None where only a direction or nothing countable is claimed."""
+        return None if self.comparison.kind == "sign" else self.comparison.reported
+
+    @property
+    def reproduced(self) -> float | None:
+        """The difference of the rows (or the one row's number), in the metric's unit."""
+        return self.comparison.reproduced
+
+    @property
+    def interval(self) -> Interval | None:
+        """Of `reproduced`."""
+        return self.comparison.interval
+
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`."""
+        return judge(self.comparison)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the verdict is no judgement, empty otherwise."""
+        return (*self.comparison.obstacles, *self.waiting)
+
+    def at_level(self, level: float) -> ClaimVerdict:
+        """With the estimate's interval of that level."""
+        estimate = self.estimate
+        comparison = replace(self.comparison, interval=estimate.interval(level), complete=estimate.complete)
+        return replace(self, comparison=comparison, interval_source=estimate.source)
 
 
 def claim_verdicts(
@@ -66,53 +94,19 @@ def claim_verdicts(
 
 def judge_claims(claims: Sequence[Claim], rows: Rows) -> list[ClaimVerdict]:
     """Claims with the rows of the tables that they speak of."""
-    compared = [_compared(claim, rows) for claim in claims]
+    verdicts = [_compared(claim, rows) for claim in claims]
     families: dict[tuple[str, str], list[int]] = {}
-    for index, (claim, draft) in enumerate(zip(claims, compared, strict=True)):
-        if draft.estimate:
-            families.setdefault((claim.paper, claim.text), []).append(index)
+    for index, verdict in enumerate(verdicts):
+        if verdict.estimate:
+            families.setdefault((verdict.claim.paper, verdict.claim.text), []).append(index)
     for members in families.values():
-        _, levels = holm([compared[index].estimate.p_value() for index in members])
+        _, levels = holm([verdicts[index].estimate.p_value() for index in members])
         for index, level in zip(members, levels, strict=True):
-            compared[index] = compared[index].at_level(level)
-    return [draft.verdict() for draft in compared]
+            verdicts[index] = verdicts[index].at_level(level)
+    return verdicts
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Compared:
-    """A claim with what its verdict rests on.
-
-    estimate: of a difference, whose interval waits for the level that its family gets.
-    """
-
-    claim: Claim
-    reported: float | None
-    comparison: Comparison
-    interval_source: str = ""
-    rows: tuple[RowReference, ...] = ()
-    reasons: tuple[str, ...] = ()
-    estimate: Estimate | None = None
-
-    def at_level(self, level: float) -> _Compared:
-        """With the estimate's interval of that level."""
-        estimate = self.estimate
-        comparison = replace(self.comparison, interval=estimate.interval(level), complete=estimate.complete)
-        return replace(self, comparison=comparison, interval_source=estimate.source)
-
-    def verdict(self) -> ClaimVerdict:
-        return ClaimVerdict(
-            claim=self.claim,
-            reported=self.reported,
-            reproduced=self.comparison.reproduced,
-            interval=self.comparison.interval,
-            interval_source=self.interval_source,
-            verdict=judge(self.comparison),
-            reasons=(*self.comparison.obstacles, *self.reasons),
-            rows=self.rows,
-        )
-
-
-def _compared(claim: Claim, rows: Rows) -> _Compared:
+def _compared(claim: Claim, rows: Rows) -> ClaimVerdict:
     number = float(claim.claimed) if re.fullmatch(r"-?\d+(\.\d+)?", claim.claimed) else None
     direction = {"<0": -1.0, ">0": 1.0}.get(claim.claimed)
     places = ((claim.minuend_text, claim.minuend), (claim.subtrahend_text, claim.subtrahend))
@@ -121,7 +115,7 @@ def _compared(claim: Claim, rows: Rows) -> _Compared:
     if not cells or None in cells or (number is None and direction is None):
         why = "the claim is not about printed rows of a table, or gives no number or direction"
         comparison = Comparison(kind="gain", reported=number, runnable=False)
-        return _Compared(claim=claim, reported=number, comparison=comparison, reasons=(why,))
+        return ClaimVerdict(claim=claim, comparison=comparison, waiting=(why,))
     decimals = len(claim.claimed.partition(".")[2])
     words = {cell.verdict for cell in cells}
     comparison = Comparison(
@@ -133,19 +127,18 @@ def _compared(claim: Claim, rows: Rows) -> _Compared:
         obstacles=_reasons(cells, NOT_COMPARABLE),
         assumed=any(cell.assumed for cell in cells),
     )
-    compared = _Compared(
+    compared = ClaimVerdict(
         claim=claim,
-        reported=number,
         comparison=comparison,
         rows=tuple(map(_reference, sides)),
-        reasons=_reasons(cells, REPORTED_ONLY, NOT_RUN),
+        waiting=_reasons(cells, REPORTED_ONLY, NOT_RUN),
     )
     if any(cell.reproduced is None for cell in cells):
         return compared
     return _with_level(compared, *cells) if len(cells) == 1 else _with_difference(compared, *cells)
 
 
-def _with_level(compared: _Compared, cell: TableCell) -> _Compared:
+def _with_level(compared: ClaimVerdict, cell: TableCell) -> ClaimVerdict:
     """With what was reproduced of a claim about one row's number."""
     source = cell.interval_source
     comparison = replace(
@@ -154,7 +147,7 @@ def _with_level(compared: _Compared, cell: TableCell) -> _Compared:
     return replace(compared, comparison=comparison, interval_source=source)
 
 
-def _with_difference(compared: _Compared, cell: TableCell, base: TableCell) -> _Compared:
+def _with_difference(compared: ClaimVerdict, cell: TableCell, base: TableCell) -> ClaimVerdict:
     """With what was reproduced of a claim about a difference."""
     difference = gain(cell.measured, base.measured)
     if difference is None:  # of data: no runs, but numbers of reports

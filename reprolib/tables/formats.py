@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from reprolib.tables.layout import Entry, Sheet
+from reprolib.tables.markdown import markdown_table
 from reprolib.tables.number_text import row_ranges
 from reprolib.tables.table_rows import TableCell, TableRow
 
@@ -30,20 +31,13 @@ def markdown(sheet: Sheet) -> str:
         several = datasets.count(recipe.dataset) > 1
         heading = f"Recipe for {recipe.dataset}" + (f", rows {row_ranges(recipe.rows)}" if several else "")
         ours = "this run" if recipe.ran else "this profile (not run)"
-        rows = [
-            tuple(
-                Entry(text)
-                for text in (
-                    f"**{line.item}**" if line.differs else line.item,
-                    line.published,
-                    f"**{line.ours}**" if line.differs else line.ours,
-                )
-            )
-            for line in recipe.lines
-        ]
-        sections.append(
-            f"## {heading}\n\nDifferences are bold.\n\n" + _grid(("", "publication", ours), rows, escape=False)
-        )
+        rows = []
+        for line in recipe.lines:
+            bold = "**" if line.differs else ""
+            texts = (f"{bold}{line.item}{bold}", line.published, f"{bold}{line.ours}{bold}")
+            rows.append([text.replace("|", "\\|") for text in texts])
+        grid = markdown_table(("", "publication", ours), rows, align="lll")
+        sections.append(f"## {heading}\n\nDifferences are bold.\n\n{grid}")
     return "\n\n".join(sections) + "\n"
 
 
@@ -55,9 +49,9 @@ def latex(sheet: Sheet) -> str:
         "% needs \\usepackage{booktabs,longtable,amssymb}",
         f"\\begin{{tabular}}{{{_alignment(sheet.columns)}}}",
         "\\toprule",
-        _tex_row([Entry(column) for column in sheet.columns]),
+        _tex_row(map(Entry, sheet.columns)),
         "\\midrule",
-        *(_tex_row(row) for row in sheet.body),
+        *map(_tex_row, sheet.body),
         "\\bottomrule",
         "\\end{tabular}",
         "",
@@ -67,10 +61,10 @@ def latex(sheet: Sheet) -> str:
         "",
         f"\\begin{{longtable}}{{{_alignment(sheet.cell_columns)}}}",
         "\\toprule",
-        _tex_row([Entry(column) for column in sheet.cell_columns]),
+        _tex_row(map(Entry, sheet.cell_columns)),
         "\\midrule",
         "\\endhead",
-        *(_tex_row(row) for row in sheet.cell_body),
+        *map(_tex_row, sheet.cell_body),
         "\\bottomrule",
         "\\end{longtable}",
     ]
@@ -130,45 +124,32 @@ def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def _grid(columns: Sequence[str], rows: Sequence[Sequence[Entry]], *, escape: bool = True) -> str:
-    head = [_md(column) for column in columns]
-    body = [[_md_entry(entry) if escape else entry.text.replace("|", "\\|") for entry in row] for row in rows]
-    rule = ["---:" if letter == "r" else ":-:" if letter == "c" else "---" for letter in _alignment(columns)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *body])
+def _grid(columns: Sequence[str], rows: Sequence[Sequence[Entry]]) -> str:
+    body = [[_md(entry.text) + _md_marks(entry) for entry in row] for row in rows]
+    return markdown_table([_md(column) for column in columns], body, align=_alignment(columns))
 
 
 def _alignment(columns: Sequence[str]) -> str:
     """l for words, r for numbers, c for check marks."""
-    words = {
-        "row",
-        "system",
-        "components",
-        "metric",
-        "verdict",
-        "",
-        "publication",
-        "this run",
-        "this profile (not run)",
-    }
+    words = {"row", "system", "components", "metric", "verdict"}
     numbers = ("reproduced", "reported", "difference")
     return "".join("l" if column in words else "r" if column.endswith(numbers) else "c" for column in columns)
 
 
-def _md_entry(entry: Entry) -> str:
-    marks = f"<sup>{','.join(map(str, entry.notes))}</sup>" if entry.notes else ""
-    return _md(entry.text) + marks
+def _md_marks(entry: Entry) -> str:
+    return f"<sup>{','.join(map(str, entry.notes))}</sup>" if entry.notes else ""
 
 
 def _md(text: str) -> str:
     return text.replace("|", "\\|").replace("_", "\\_").replace("*", "\\*").replace("<", "&lt;")
 
 
-def _tex_row(row: Sequence[Entry]) -> str:
-    cells = (
-        _tex(entry.text) + (f"\\textsuperscript{{{','.join(map(str, entry.notes))}}}" if entry.notes else "")
-        for entry in row
-    )
-    return " & ".join(cells) + r" \\"
+def _tex_row(row: Iterable[Entry]) -> str:
+    return " & ".join(_tex(entry.text) + _tex_marks(entry) for entry in row) + r" \\"
+
+
+def _tex_marks(entry: Entry) -> str:
+    return f"\\textsuperscript{{{','.join(map(str, entry.notes))}}}" if entry.notes else ""
 
 
 _TEX = {

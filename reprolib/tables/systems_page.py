@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from reprolib.files import write_atomic
 from reprolib.papers import catalog
 from reprolib.papers.systems import Place, Reference, System
+from reprolib.tables.markdown import markdown_table
 from reprolib.tables.number_text import NOTHING, count_word, number_text, row_ranges
 
 PAGE = Path("results") / "systems.md"
@@ -79,16 +80,15 @@ def families(systems: Sequence[System]) -> list[str]:
 
 def family_table(systems: Sequence[System]) -> str:
     """Markdown: a line per system with publication, cost and reference implementation."""
-    lines = [
-        "| system | publication | tables | parameters (M) | FLOPs (G) | counted on | checked against |",
-        "| --- | --- | --- | ---: | ---: | --- | --- |",
-    ]
+    columns = ("system", "publication", "tables", "parameters (M)", "FLOPs (G)", "counted on", "checked against")
+    rows = []
     for system in systems:
         papers = "; ".join(_tables_of(system, paper) for paper in system.papers)
         costs = [_cost(system, metric, decimals) for metric, decimals in (("params_M", 2), ("flops_G", 1))]
-        cells = (_name(system), system.publication, papers, *costs, counted_on(system), _checked(system))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        name = f"**{system.name}**{' (inferred)' if system.inferred else ''}"
+        checked = f"{reference_text(system)}. {system.note}." if system.note else reference_text(system)
+        rows.append((name, system.publication, papers, *costs, counted_on(system), checked))
+    return markdown_table(columns, rows, align="lllrrll")
 
 
 def inferred_list(systems: Sequence[System]) -> str:
@@ -116,11 +116,11 @@ def references_table(systems: Sequence[System]) -> str:
     for system in systems:
         for reference in system.references:
             used.setdefault(reference.repository, (reference, []))[1].append(system.name)
-    lines = ["| repository | licence | systems |", "| --- | --- | --- |"]
+    rows = []
     for name, (reference, names) in sorted(used.items(), key=lambda item: item[0].lower()):
         licence = f"{reference.licence} ({reference.note})" if reference.note else reference.licence
-        lines.append(f"| [{name}](https://github.com/{name}) | {licence} | {', '.join(names)} |")
-    return "\n".join(lines)
+        rows.append((f"[{name}](https://github.com/{name})", licence, ", ".join(names)))
+    return markdown_table(("repository", "licence", "systems"), rows, align="lll")
 
 
 def counted_on(system: System) -> str:
@@ -137,17 +137,9 @@ def reference_text(system: System) -> str:
     return ", ".join(f"{each.repository} ({each.licence})" for each in system.references) or "no public code found"
 
 
-def _name(system: System) -> str:
-    return f"**{system.name}**{' (inferred)' if system.inferred else ''}"
-
-
 def _cost(system: System, metric: str, decimals: int) -> str:
     counted = number_text(system.count.of[metric] if system.count else None, decimals)
     return f"{counted} ({system.reported[metric]})" if metric in system.reported else counted
-
-
-def _checked(system: System) -> str:
-    return f"{reference_text(system)}. {system.note}." if system.note else reference_text(system)
 
 
 def _tables_of(system: System, paper: str) -> str:
@@ -156,13 +148,11 @@ def _tables_of(system: System, paper: str) -> str:
 
 
 def _where(system: System) -> str:
-    return "; ".join(_by_paper(system.places))
-
-
-def _by_paper(places: Sequence[Place]) -> Iterator[str]:
-    for paper in dict.fromkeys(place.table.paper for place in places):
-        tables = [_rows(place) for place in places if place.table.paper == paper]
-        yield f"{catalog.title(paper)} {', '.join(tables)}"
+    """The rows that show it, by paper and table."""
+    tables: dict[str, list[str]] = {}
+    for place in system.places:
+        tables.setdefault(place.table.paper, []).append(_rows(place))
+    return "; ".join(f"{catalog.title(paper)} {', '.join(texts)}" for paper, texts in tables.items())
 
 
 def _rows(place: Place) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from reprolib.tables.confidence_intervals import IMAGES_ONLY, Estimate, Interval, estimate, estimate_gain, gain, holm
+from reprolib.tables.confidence_intervals import IMAGES_ONLY, Estimate, estimate, estimate_gain, gain, holm
 from reprolib.tables.table_rows import TableCell, TableRow, minus
 from reprolib.tables.verdicts import COUNT_TOLERANCE, Comparison, judge
 
@@ -25,23 +25,15 @@ def with_verdicts(rows: Sequence[TableRow]) -> list[TableRow]:
         if baselines[number] != number and cell.reported.row_kind == "ablation"
     }
     gains = _gain_intervals(cells, bases, baselines)
-    judged = {key: _with_verdict(cell, bases.get(key), gains.get(key)) for key, cell in cells.items()}
+    judged = {key: _with_verdict(cell, bases.get(key), gains.get(key, {})) for key, cell in cells.items()}
     return [replace(row, cells=tuple(judged[row.number, cell.reported.metric] for cell in row.cells)) for row in rows]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _GainInterval:
-    """A difference to the baseline row, at the level that Holm's procedure gives its interval."""
-
-    source: str
-    interval: Interval
-    p_value: float
 
 
 def _gain_intervals(
     cells: Mapping[Key, TableCell], bases: Mapping[Key, TableCell | None], baselines: Mapping[int, int | None]
-) -> dict[Key, _GainInterval]:
-    """By row and metric, where something says how far the gain may be off."""
+) -> dict[Key, dict[str, object]]:
+    """By row and metric, the cell's fields on its gain's interval, at the level that Holm's procedure gives it; where
+    something says how far the gain may be off."""
     families: dict[tuple[int | None, str], dict[Key, Estimate]] = {}
     for (number, metric), base in bases.items():
         cell = cells[number, metric]
@@ -53,12 +45,12 @@ def _gain_intervals(
     for family in families.values():
         adjusted, levels = holm([estimated.p_value() for estimated in family.values()])
         for (key, estimated), p_value, level in zip(family.items(), adjusted, levels, strict=True):
-            interval = estimated.interval(level)
-            intervals[key] = _GainInterval(source=estimated.source, interval=interval, p_value=p_value)
+            interval = {"gain_interval": estimated.interval(level), "gain_interval_source": estimated.source}
+            intervals[key] = interval | {"p_value": p_value}
     return intervals
 
 
-def _with_verdict(cell: TableCell, base: TableCell | None, gain_interval: _GainInterval | None) -> TableCell:
+def _with_verdict(cell: TableCell, base: TableCell | None, gain_interval: Mapping[str, object]) -> TableCell:
     estimated = estimate(cell.measured, noise=cell.noise) if cell.reported.unit == "%" else None
     if estimated:
         cell = replace(cell, interval=estimated.interval(), interval_source=estimated.source)
@@ -67,13 +59,7 @@ def _with_verdict(cell: TableCell, base: TableCell | None, gain_interval: _GainI
             cell,
             gain_reported=minus(cell.reported.value, base.reported.value),
             gain_reproduced=gain(cell.measured, base.measured),
-        )
-    if gain_interval:
-        cell = replace(
-            cell,
-            gain_interval=gain_interval.interval,
-            gain_interval_source=gain_interval.source,
-            p_value=gain_interval.p_value,
+            **gain_interval,
         )
     comparison = _comparison(cell, base)
     reasons = comparison.obstacles if cell.missing is None else tuple(filter(None, (cell.missing,)))
@@ -85,37 +71,28 @@ def _comparison(cell: TableCell, base: TableCell | None) -> Comparison:
     reported, obstacles = cell.reported, cell.obstacles
     if cell.assumed and base is None and reported.value is not None:
         obstacles = (*obstacles, "the system's design is partly inferred")
-    known = {
-        "runnable": cell.runnable,
-        "measured": cell.missing is None,
-        "obstacles": obstacles,
-        "assumed": cell.assumed,
-    }
-    if reported.metric in COUNT_TOLERANCE or reported.row_kind == "dataset":
-        return Comparison(
-            kind="count",
-            reported=reported.value,
-            rounding=reported.rounding,
-            reproduced=cell.reproduced,
-            tolerance=COUNT_TOLERANCE.get(reported.metric, 0.0),
-            **known,
-        )
-    if base:
-        return Comparison(
-            kind="gain",
-            reported=cell.gain_reported,
-            rounding=reported.rounding + base.reported.rounding,
-            reproduced=cell.gain_reproduced,
-            interval=cell.gain_interval,
-            complete=cell.gain_interval_source != IMAGES_ONLY,
-            **known,
-        )
-    return Comparison(
+    level = Comparison(
         kind="level",
         reported=reported.value,
         rounding=reported.rounding,
         reproduced=cell.reproduced,
         interval=cell.interval,
         complete=cell.interval_source != IMAGES_ONLY,
-        **known,
+        runnable=cell.runnable,
+        measured=cell.missing is None,
+        obstacles=obstacles,
+        assumed=cell.assumed,
+    )
+    if reported.metric in COUNT_TOLERANCE or reported.row_kind == "dataset":
+        return replace(level, kind="count", tolerance=COUNT_TOLERANCE.get(reported.metric, 0.0))
+    if base is None:
+        return level
+    return replace(
+        level,
+        kind="gain",
+        reported=cell.gain_reported,
+        rounding=reported.rounding + base.reported.rounding,
+        reproduced=cell.gain_reproduced,
+        interval=cell.gain_interval,
+        complete=cell.gain_interval_source != IMAGES_ONLY,
     )

@@ -10,6 +10,7 @@ from reprolib.papers.claims import Claim
 from reprolib.tables.agreement import agreement, direction
 from reprolib.tables.claim_verdicts import ClaimVerdict, RowReference
 from reprolib.tables.confidence_intervals import Interval
+from reprolib.tables.verdicts import Comparison
 
 ROWS = tuple(RowReference(table="iemask_rcnn-3", row=row, experiment="e") for row in (4, 1))
 CLAIM = Claim(
@@ -29,20 +30,18 @@ CLAIM = Claim(
 )
 RESULT = ClaimVerdict(
     claim=CLAIM,
-    reported=2.6,
-    reproduced=1.0,
-    interval=Interval(0.5, 1.5),
-    interval_source="",
-    verdict="not comparable",
-    reasons=(),
+    comparison=Comparison(kind="gain", reported=2.6, reproduced=1.0, interval=Interval(0.5, 1.5), obstacles=("data",)),
     rows=ROWS,
 )
 
 
 def changed(**changes) -> ClaimVerdict:
-    """The claim's verdict with other fields; `claimed` and `text` are the claim's."""
-    words = {name: changes.pop(name) for name in ("claimed", "text") if name in changes}
-    return dataclasses.replace(RESULT, claim=dataclasses.replace(CLAIM, **words), **changes)
+    """The claim's verdict with other fields; `claimed` and `text` are the claim's, `rows` the verdict's, all others the
+    comparison's."""
+    claim = {name: changes.pop(name) for name in ("claimed", "text") if name in changes}
+    verdict = {name: changes.pop(name) for name in ("rows",) if name in changes}
+    comparison = dataclasses.replace(RESULT.comparison, **changes)
+    return dataclasses.replace(RESULT, claim=dataclasses.replace(CLAIM, **claim), comparison=comparison, **verdict)
 
 
 @pytest.mark.parametrize(
