@@ -38,9 +38,9 @@ def folder(tmp_path):
 
 
 def test_the_variable_and_the_option_find_them(folder):
-    assert "sixth-1 row 7" in reprolib("list", papers=str(folder))
-    assert "sixth-1 row 7" in reprolib("list", "--papers", str(folder))
-    assert "sixth-1 row 7" in reprolib("--papers", str(folder), "list")
+    assert "sixth-1:7" in reprolib("list", papers=str(folder))
+    assert "sixth-1:7" in reprolib("list", "--papers", str(folder))
+    assert "sixth-1:7" in reprolib("--papers", str(folder), "list")
     assert "sixth-1" not in reprolib("list")
     assert "SIX-029" in reprolib("audit", "--paper", "sixth", papers=str(folder))
 
