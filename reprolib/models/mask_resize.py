@@ -53,7 +53,9 @@ def _resize_together(
     down, across = weights
     rows, columns = (
         (place >= axis[:, :1]) & (place < axis[:, 1:2])
-        for place, axis in zip((torch.arange(len(one), device=one.device) for one in weights), touched, strict=True)
+        for place, axis in zip(
+            (torch.arange(len(matrix), device=matrix.device) for matrix in weights), touched, strict=True
+        )
     )
     step = max(1, TOGETHER // (len(down) * len(across)))
     for some, out, high, wide in zip(*(part.split(step) for part in (masks, result, rows, columns)), strict=True):

@@ -128,12 +128,12 @@ def test_losses_are_those_of_a_plain_loop(branch, features) -> None:
         boxes=[torch.tensor([[30.0, 20.0, 70.0, 90.0], [20.0, 10.0, 76.0, 66.0]])],
         labels=[torch.tensor([1, 2])],
         matched=[torch.tensor([0, 0])],
-        given=[torch.zeros(2, dtype=torch.bool)],
+        ground_truth=[torch.zeros(2, dtype=torch.bool)],
     )
     targets = [{"masks": mask, "to_original": (1.0, 1.0)}]
     found = branch.losses(features, positives, targets)
     logits, boundary = branch.head(*branch._both(features, positives.boxes))
-    wanted = branch.wanted(positives, targets, size=28)
+    wanted = branch.mask_targets(positives, targets, size=28)
     assert wanted[0].all() and 0 < wanted[1].mean() < 1
     expected = dict.fromkeys(found, 0.0)
     for row, label in enumerate((1, 2)):

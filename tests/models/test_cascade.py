@@ -92,14 +92,14 @@ def test_mm_draws_again_in_every_stage_at_a_higher_iou(thin_scale) -> None:
         assert (samples.labels[0] > 0).sum() <= thin_scale.roi_batch // 4
         best = box_iou(targets[0]["boxes"], samples.boxes[0]).max(0).values
         assert torch.equal(samples.labels[0] > 0, best >= iou)
-        assert samples.given[0].sum() <= 2
+        assert samples.ground_truth[0].sum() <= 2
 
 
 def test_refined_boxes_leave_out_the_ground_truth_and_are_clipped(thin_scale) -> None:
     heads = small("mm", thin_scale)
     features, _, sizes, targets = inputs()
     samples = RoISampler(iou=0.5, batch=8)([torch.tensor([[50.0, 50.0, 64.0, 64.0]])], targets)
-    assert samples.given[0].sum() == 2 and len(samples.boxes[0]) == 3
+    assert samples.ground_truth[0].sum() == 2 and len(samples.boxes[0]) == 3
     last = heads.box_stages[0].predictor.bbox_pred
     torch.nn.init.zeros_(last.weight)
     with torch.no_grad():

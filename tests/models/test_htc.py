@@ -136,7 +136,7 @@ def test_a_stage_refines_samples_anew_and_trains_its_masks_on_these(thin_scale) 
         (_, _, first), (_, refined, second) = seen.sampled[2 * stage : 2 * stage + 2]
         assert seen.boxed[stage][1] is first
         moved = first.boxes[0] + (first.boxes[0][:, 2:3] - first.boxes[0][:, :1]) * torch.tensor([x, 0, x, 0])
-        moved = moved.clamp(0, 64)[~first.given[0]]
+        moved = moved.clamp(0, 64)[~first.ground_truth[0]]
         assert torch.allclose(refined, moved, atol=1e-4), "the sampled boxes refined, but for the ground truth's own"
         for samples in (first, second):
             assert torch.equal(samples.labels[0] > 0, box_iou(TRUTH, samples.boxes[0]).max(0).values >= iou)
@@ -152,7 +152,7 @@ def test_the_ground_truth_is_offered_again_in_every_sampling(thin_scale) -> None
     features, _, sizes, targets = inputs()
     far = torch.tensor([[50.0, 0.0, 60.0, 10.0]])
     heads(features, [far], sizes, targets)
-    assert [samples.given[0].sum().item() for _, _, samples in seen.sampled] == [2] * 6
+    assert [samples.ground_truth[0].sum().item() for _, _, samples in seen.sampled] == [2] * 6
     assert [len(proposals) for _, proposals, _ in seen.sampled] == [1] * 6
     assert all(torch.equal(boxes, TRUTH) for _, boxes in seen.masked)
 

@@ -161,7 +161,7 @@ def test_shares_are_measured_in_the_original_image() -> None:
         boxes=[torch.zeros(0, 4), torch.tensor([[10.0, 20.0, 20.0, 60.0], [0.0, 50.0, 40.0, 90.0]])],
         labels=[none, torch.ones(2).long()],
         matched=[none, torch.zeros(2).long()],
-        given=[],
+        ground_truth=[],
     )
     targets = [{"masks": mask[:0], "to_original": (1.0, 1.0)}, {"masks": mask, "to_original": (2.0, 0.5)}]
     assert visible_shares(positives, targets).tolist() == pytest.approx([0.5, 0.25])

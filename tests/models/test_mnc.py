@@ -11,7 +11,7 @@ from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.input_transform import InputSize
 from reprolib.models.systems.cards import inferred
 from reprolib.models.systems.mnc import model as mnc
-from reprolib.models.systems.mnc.mnc_heads import Found, network_cascade_heads
+from reprolib.models.systems.mnc.mnc_heads import RunOutputs, network_cascade_heads
 from reprolib.models.two_stage.samples import Samples
 from reprolib.params import Scale
 
@@ -42,9 +42,9 @@ def heads(thin_scale):
     return network_cascade_heads(num_classes=3, scale=thin_scale, dialect="mm")
 
 
-def found(masks: torch.Tensor, *, mask_logits: torch.Tensor) -> Found:
+def found(masks: torch.Tensor, *, mask_logits: torch.Tensor) -> RunOutputs:
     rows = len(masks)
-    return Found(masks, torch.zeros(rows, 4), mask_logits, torch.zeros(rows, 4, 4))
+    return RunOutputs(masks, torch.zeros(rows, 4), mask_logits, torch.zeros(rows, 4, 4))
 
 
 def test_the_masked_path_sees_features_times_the_mask(heads) -> None:
@@ -178,7 +178,7 @@ def test_detections_come_from_both_cascades_scored_by_mask(heads, monkeypatch) -
         logits = torch.tensor([[0.0, 2.0, 0, 0]]) if not runs else torch.tensor([[0.0, 0, 0, 3.0]])
         deltas = torch.zeros(1, 4, 4)
         deltas[:, 1, 0] = 10.0  # a width to the right
-        runs.append(Found(torch.zeros(1, 21, 21), torch.zeros(1, 4), logits, deltas))
+        runs.append(RunOutputs(torch.zeros(1, 21, 21), torch.zeros(1, 4), logits, deltas))
         return runs[-1]
 
     monkeypatch.setattr(heads, "run", run)

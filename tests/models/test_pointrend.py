@@ -146,7 +146,7 @@ def test_point_labels_are_bilinear_in_the_mask_of_the_original_size() -> None:
         boxes=[torch.zeros(0, 4), torch.tensor([[10.0, 20.0, 30.0, 60.0]])],
         labels=[torch.zeros(0).long(), torch.ones(1).long()],
         matched=[torch.zeros(0).long(), torch.ones(1).long()],
-        given=[],
+        ground_truth=[],
     )
     # Original pixels: x = 20 + 40 px, y = 10 + 20 py.
     points = torch.tensor([[[0.5, 0.25], [0.25, 0.25], [0.2625, 0.25], [0.25, 0.5], [0.9, 0.25]]])
@@ -186,7 +186,7 @@ def test_masks_train_on_predicted_boxes_in_d2(switches, moved, thin, scene, monk
 
     def losses(features, positives, targets):
         seen["boxes"] = torch.cat(positives.boxes)
-        seen["given"] = torch.cat(positives.given)
+        seen["given"] = torch.cat(positives.ground_truth)
         return original(features, positives, targets)
 
     monkeypatch.setattr(model.roi_heads.mask_branch, "losses", losses)

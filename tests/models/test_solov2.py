@@ -21,7 +21,7 @@ from reprolib.models.systems.solov2.solov2_levels import FORMS, Level, level_map
 from reprolib.models.systems.solov2.solov2_losses import solov2_losses
 from reprolib.models.systems.solov2.solov2_targets import (
     Cells,
-    Wanted,
+    CellTargets,
     both_masks,
     cell_labels,
     centre_cells,
@@ -175,13 +175,13 @@ def test_targets_of_an_image():
 def test_collisions():
     """Two instances claim the cell in the middle."""
     claims = torch.tensor([[True, True, False], [False, True, True]])
-    wanted = Wanted(claims, torch.tensor([2, 1]), torch.zeros((2, 4, 4), dtype=torch.bool))
+    wanted = CellTargets(claims, torch.tensor([2, 1]), torch.zeros((2, 4, 4), dtype=torch.bool))
     cells = Cells(torch.zeros(3, 2), torch.zeros(3, 1), torch.zeros(1, 4, 4))
     assert cell_labels(claims, wanted.labels).tolist() == [2, 1, 1]
     assert torch.equal(both_masks(wanted, cells), claims)
     assert last_wins(wanted, cells).tolist() == [[True, False, False], [False, True, True]]
     assert cell_labels(claims[:0], wanted.labels[:0]).tolist() == [0, 0, 0]
-    assert last_wins(Wanted(claims[:0], wanted.labels[:0], wanted.masks[:0]), cells).shape == (0, 3)
+    assert last_wins(CellTargets(claims[:0], wanted.labels[:0], wanted.masks[:0]), cells).shape == (0, 3)
 
 
 def test_the_mask_loss_counts_three_times_and_is_zero_without_positives():

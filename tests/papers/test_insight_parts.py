@@ -379,9 +379,9 @@ def test_prompts_take_the_place_of_the_instances_own_boxes(clean) -> None:
     nowhere = {key: value[:0] if isinstance(value, torch.Tensor) else value for key, value in truth.items()}
     proposals = torch.tensor([[0.0, 60, 20, 90]])
     samples = sampler([proposals, proposals], [truth, nowhere])
-    given = samples.boxes[0][samples.given[0]]
-    assert len(given) == (4 if clean else 2) and not samples.given[1].any()
-    assert samples.labels[0][samples.given[0]].tolist() == [1, 2] * (1 + clean)
+    given = samples.boxes[0][samples.ground_truth[0]]
+    assert len(given) == (4 if clean else 2) and not samples.ground_truth[1].any()
+    assert samples.labels[0][samples.ground_truth[0]].tolist() == [1, 2] * (1 + clean)
     own = box_iou(given, truth["boxes"]).amax(1)
     assert (own[:2] < 1).all() and (own[:2] > 0.6).all() and (own[2:] == 1).all()
-    assert torch.equal(samples.boxes[0][~samples.given[0]], proposals)
+    assert torch.equal(samples.boxes[0][~samples.ground_truth[0]], proposals)

@@ -8,7 +8,7 @@ import torch
 
 from reprolib.models.losses import squared_dice_loss
 from reprolib.models.systems.solov2.solov2_losses import solov2_losses
-from reprolib.models.systems.solov2.solov2_targets import Cells, Wanted
+from reprolib.models.systems.solov2.solov2_targets import Cells, CellTargets
 from reprolib.papers.location_attention.minimum_loss import (
     aml_losses,
     joined,
@@ -80,7 +80,7 @@ def test_a_clipped_epsilon_pulls_nothing():
     assert mask.grad[~far[0]].abs().max() > 1
 
 
-def two_centres(*, logits=(0.0, 0.0), places=1) -> tuple[Wanted, Cells]:
+def two_centres(*, logits=(0.0, 0.0), places=1) -> tuple[CellTargets, Cells]:
     """Instances of classes 1 and 2 with centres in cell 1 of three; that cell's mask is the first's.
 
     The mask feature has a channel for each instance, of logits 10 inside and -10 outside.
@@ -89,7 +89,7 @@ def two_centres(*, logits=(0.0, 0.0), places=1) -> tuple[Wanted, Cells]:
     candidates = torch.tensor([[True, True, False], [False, True, False]])
     kernels = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
     categories = torch.tensor([[0.0, 0.0], list(logits), [0.0, 0.0]])
-    wanted = Wanted(candidates=candidates, labels=torch.tensor([1, 2]), masks=masks.bool())
+    wanted = CellTargets(candidates=candidates, labels=torch.tensor([1, 2]), masks=masks.bool())
     return wanted, Cells(categories=categories, kernels=kernels, mask_feature=20 * masks - 10)
 
 

@@ -31,7 +31,9 @@ def shapes_seen(
 
     def note(name: str, is_part: bool):
         def hook(module: nn.Module, inputs: tuple, output: object) -> None:
-            seen = Seen([tuple(one.shape) for one in tensors(inputs)], [tuple(one.shape) for one in tensors(output)])
+            seen = Seen(
+                [tuple(tensor.shape) for tensor in tensors(inputs)], [tuple(tensor.shape) for tensor in tensors(output)]
+            )
             if is_part:
                 parts.setdefault(name, []).append(seen)
             else:
@@ -75,5 +77,5 @@ def tensors(value: object) -> Iterator[Tensor]:
     elif isinstance(value, Mapping):
         yield from tensors(list(value.values()))
     elif isinstance(value, list | tuple):
-        for one in value:
-            yield from tensors(one)
+        for item in value:
+            yield from tensors(item)

@@ -33,10 +33,10 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *, allowed: Tensor | None = None) -> Tensor:
         projections = zip((query, key, value), self.weight.chunk(3), self.bias.chunk(3), strict=True)
-        heads = [F.linear(*one).unflatten(2, (self.heads, -1)).transpose(1, 2) for one in projections]
+        heads = [F.linear(*projection).unflatten(2, (self.heads, -1)).transpose(1, 2) for projection in projections]
         dropout = self.dropout if self.training else 0.0
-        found = F.scaled_dot_product_attention(*heads, attn_mask=allowed, dropout_p=dropout)
-        return self.output(found.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(*heads, attn_mask=allowed, dropout_p=dropout)
+        return self.output(attended.transpose(1, 2).flatten(2))
 
 
 class AttentionBlock(nn.Module):

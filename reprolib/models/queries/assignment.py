@@ -29,33 +29,33 @@ def hungarian(cost: Tensor) -> Matched:
     return Matched(torch.as_tensor(rows, device=cost.device), torch.as_tensor(columns, device=cost.device))
 
 
-def binary_cross_entropy_cost(logits: Tensor, wanted: Tensor) -> Tensor:
-    """logits [Q,P], wanted [G,P] in 0..1 -> [Q,G] mean over the P points."""
-    return _pairs(F.softplus(-logits), F.softplus(logits), wanted) / logits.shape[1]
+def binary_cross_entropy_cost(logits: Tensor, masks: Tensor) -> Tensor:
+    """logits [Q,P], masks [G,P] in 0..1 -> [Q,G] mean over the P points."""
+    return _pairs(F.softplus(-logits), F.softplus(logits), masks) / logits.shape[1]
 
 
-def focal_cost(logits: Tensor, wanted: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def focal_cost(logits: Tensor, masks: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
     """As `binary_cross_entropy_cost`, each point weighted as the focal loss does."""
     p = logits.sigmoid()
     positive = alpha * (1 - p) ** gamma * F.softplus(-logits)
     negative = (1 - alpha) * p**gamma * F.softplus(logits)
-    return _pairs(positive, negative, wanted) / logits.shape[1]
+    return _pairs(positive, negative, masks) / logits.shape[1]
 
 
-def _pairs(positive: Tensor, negative: Tensor, wanted: Tensor) -> Tensor:
-    return positive @ wanted.T + negative @ (1 - wanted).T
+def _pairs(positive: Tensor, negative: Tensor, masks: Tensor) -> Tensor:
+    return positive @ masks.T + negative @ (1 - masks).T
 
 
-def dice_cost(probabilities: Tensor, wanted: Tensor) -> Tensor:
+def dice_cost(probabilities: Tensor, masks: Tensor) -> Tensor:
     """[Q,P], [G,P] -> [Q,G] 1 - (2 sum(pq) + 1) / (sum(p) + sum(q) + 1)."""
-    together = probabilities @ wanted.T
-    return 1 - (2 * together + 1) / (probabilities.sum(1)[:, None] + wanted.sum(1) + 1)
+    together = probabilities @ masks.T
+    return 1 - (2 * together + 1) / (probabilities.sum(1)[:, None] + masks.sum(1) + 1)
 
 
-def squared_dice_cost(probabilities: Tensor, wanted: Tensor, *, epsilon: float) -> Tensor:
+def squared_dice_cost(probabilities: Tensor, masks: Tensor, *, epsilon: float) -> Tensor:
     """[Q,P], [G,P] -> [Q,G] 1 - 2 sum(pq) / (sum(p^2) + sum(q^2) + 2 epsilon)."""
-    together = probabilities @ wanted.T
-    sums = probabilities.square().sum(1)[:, None] + wanted.square().sum(1)
+    together = probabilities @ masks.T
+    sums = probabilities.square().sum(1)[:, None] + masks.square().sum(1)
     return 1 - 2 * together / (sums + 2 * epsilon)
 
 

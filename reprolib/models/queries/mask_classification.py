@@ -55,16 +55,18 @@ class MaskClassification(nn.Module):
         """Summed over outputs: loss_class per query (weighted), the masks' losses per instance of the batch."""
         labels = [target["labels"] for target in targets]
         truths = [self.criterion.truth(target, batch, index) for index, target in enumerate(targets)]
-        wanted = [torch.zeros(one.shape[:2], dtype=torch.long, device=one.device) for one in predictions.classes]
+        query_labels = [
+            torch.zeros(logits.shape[:2], dtype=torch.long, device=logits.device) for logits in predictions.classes
+        ]
         sums: dict[str, Tensor] = {}
         for index, truth in enumerate(truths):
             outputs = [(classes[index], masks[index]) for classes, masks in zip(*predictions, strict=True)]
             for output, (rows, instances) in enumerate(self._assigned(outputs, labels[index], truth)):
-                wanted[output][index, rows] = labels[index][instances]
-                found = self.criterion.losses(outputs[output][1][rows], truth, instances)
-                sums = {name: sums.get(name, 0) + loss for name, loss in found.items()}
-        instances = max(1, sum(len(one) for one in labels))
-        classes = sum(map(classification_loss, predictions.classes, wanted))
+                query_labels[output][index, rows] = labels[index][instances]
+                losses = self.criterion.losses(outputs[output][1][rows], truth, instances)
+                sums = {name: sums.get(name, 0) + loss for name, loss in losses.items()}
+        instances = max(1, sum(len(image_labels) for image_labels in labels))
+        classes = sum(map(classification_loss, predictions.classes, query_labels))
         return {"loss_class": self.criterion.class_weight * classes} | {
             name: loss / instances for name, loss in sums.items()
         }
@@ -81,7 +83,7 @@ class MaskClassification(nn.Module):
             ]
         )
         device = costs.device
-        return [tuple(one.to(device) for one in hungarian(cost)) for cost in costs.cpu()]  # one wait for the device
+        return [tuple(part.to(device) for part in hungarian(cost)) for cost in costs.cpu()]  # one wait for the device
 
     def detections(self, predictions: Predictions, batch: Batch) -> list[dict[str, Tensor]]:
         """Boxes [N,4] px around the masks, labels [N], scores [N], masks bool [N,H,W] of each image.
@@ -108,8 +110,8 @@ class MaskClassification(nn.Module):
         self(features)
 
 
-def classification_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """logits [B,Q,1+K], wanted [B,Q] in 0..K, 0 = no object -> cross entropy, mean weighted with 0.1 for the latter."""
+def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """logits [B,Q,1+K], labels [B,Q] in 0..K, 0 = no object -> mean cross-entropy; "no object" weighs 0.1."""
     weights = torch.ones(logits.shape[-1], device=logits.device)
     weights[0] = NO_OBJECT
-    return F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), weight=weights)
+    return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), weight=weights)

@@ -38,7 +38,7 @@ def sample_boxes(feature: Tensor, boxes: list[Tensor], points: Tensor, *, stride
     feature: [B,C,H,W]. boxes: [N,4] xyxy per image in batch pixels, R in all. points: [R,P,2] in units of the boxes.
     stride: batch pixels per pixel of the feature. Returns [R,C,P].
     """
-    counts = [len(one) for one in boxes]
+    counts = [len(image_boxes) for image_boxes in boxes]
     size = numbers_like([feature.shape[-1], feature.shape[-2]], points) * stride
     places = in_boxes(points, torch.cat(boxes)) / size
     sampled = [
@@ -118,7 +118,7 @@ class PointGridPooler(nn.Module):
         self.resolution, self.stride = resolution, stride
 
     def forward(self, features: list[Tensor], boxes: list[Tensor]) -> Tensor:
-        count = sum(len(one) for one in boxes)
+        count = sum(len(image_boxes) for image_boxes in boxes)
         points = regular_grid(self.resolution, device=boxes[0].device).expand(count, -1, -1)
         sampled = sample_boxes(features[0], boxes, points, stride=self.stride)
         return sampled.unflatten(2, (self.resolution, self.resolution))

@@ -50,11 +50,13 @@ class BoxStage(nn.Module):
         if not len(labels):
             return {"loss_classifier": logits.sum() * 0, "loss_box_reg": deltas.sum() * 0}
         positives = samples.positives()
-        wanted = torch.cat([target["boxes"][match] for target, match in zip(targets, positives.matched, strict=True)])
-        wanted = self.box_coder.encode(wanted.to(deltas), torch.cat(positives.boxes))
+        instance_boxes = torch.cat(
+            [target["boxes"][match] for target, match in zip(targets, positives.matched, strict=True)]
+        )
+        target_deltas = self.box_coder.encode(instance_boxes.to(deltas), torch.cat(positives.boxes))
         rows = samples.positive_rows()
         deltas = of_class(deltas[rows], labels[rows], background_channels=self.background_channels)
-        box_loss = F.smooth_l1_loss(deltas, wanted, beta=self.beta, reduction="sum") / len(labels)
+        box_loss = F.smooth_l1_loss(deltas, target_deltas, beta=self.beta, reduction="sum") / len(labels)
         return {"loss_classifier": F.cross_entropy(logits, labels), "loss_box_reg": box_loss}
 
     def decode(self, boxes: Tensor, deltas: Tensor, labels: Tensor) -> Tensor:
@@ -71,13 +73,13 @@ class BoxStage(nn.Module):
         labels: [N] per image, the classes whose deltas move them; background keeps its box. Not needed where all
         classes share one regression.
         """
-        counts = [len(one) for one in boxes]
+        counts = [len(image_boxes) for image_boxes in boxes]
         if labels is None:
             labels = [torch.ones(count, dtype=torch.long, device=deltas.device) for count in counts]
         moved = []
-        for one, part, label, size in zip(boxes, deltas.split(counts), labels, sizes, strict=True):
-            decoded = clip_boxes_to_image(self.decode(one, part, label.clamp(min=1)), size)
-            moved.append(torch.where(label[:, None] > 0, decoded, one))
+        for image_boxes, part, label, size in zip(boxes, deltas.split(counts), labels, sizes, strict=True):
+            decoded = clip_boxes_to_image(self.decode(image_boxes, part, label.clamp(min=1)), size)
+            moved.append(torch.where(label[:, None] > 0, decoded, image_boxes))
         return moved
 
 

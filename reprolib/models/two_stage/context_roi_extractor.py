@@ -46,7 +46,7 @@ class ContextRoIExtractor(nn.Module):
     def forward(self, features: list[Tensor], boxes: list[Tensor]) -> Tensor:
         """boxes: [N,4] xyxy per image in batch pixels -> [sum of N,C,m,m], in order."""
         size = tuple(side * self.pooler.strides[0] for side in features[0].shape[-2:])
-        scopes = [[scale_about_centre(one, scale, size) for one in boxes] for scale in self.scales]
+        scopes = [[scale_about_centre(image_boxes, scale, size) for image_boxes in boxes] for scale in self.scales]
         return self.aggregate([self.pooler(features, scope, boxes) for scope in scopes])
 
     def aggregate(self, scopes: list[Tensor]) -> Tensor:

@@ -48,19 +48,20 @@ class MaskBranch(nn.Module):
 
     def loss(self, logits: Tensor, positives: Samples, targets: list[dict]) -> Tensor:
         """The loss of mask logits [R,K or 1+K,o,o] of the positives."""
-        wanted = self.wanted(positives, targets, size=logits.shape[-1])
-        return mask_loss(logits, positives, wanted, background_channels=self.background_channels)
+        masks = self.mask_targets(positives, targets, size=logits.shape[-1])
+        return mask_loss(logits, positives, masks, background_channels=self.background_channels)
 
-    def wanted(self, positives: Samples, targets: list[dict], *, size: int) -> Tensor:
+    def mask_targets(self, positives: Samples, targets: list[dict], *, size: int) -> Tensor:
         """What each positive box sees of its instance: [R,size,size]."""
         return mask_targets(positives, targets, size=size, aligned=self.aligned, binary=self.binary_targets)
 
-    def inference(self, features: list[Tensor], found: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    def inference(self, features: list[Tensor], detections: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
         """The detections (boxes [N,4], labels [N]) with `masks` [N,o,o], probabilities of their class."""
-        labels = torch.cat([one["labels"] for one in found])
+        labels = torch.cat([image["labels"] for image in detections])
         if not len(labels):
-            return attach_masks(found, found[0]["boxes"].new_zeros((0, 1, 1)))
-        return attach_masks(found, self.masks(self.roi_features(features, [one["boxes"] for one in found]), labels))
+            return attach_masks(detections, detections[0]["boxes"].new_zeros((0, 1, 1)))
+        roi_features = self.roi_features(features, [image["boxes"] for image in detections])
+        return attach_masks(detections, self.masks(roi_features, labels))
 
     def masks(self, roi_features: Tensor, labels: Tensor) -> Tensor:
         """RoI features [R,C,m,m], labels [R] in 1..K -> probabilities [R,o,o]."""
@@ -88,16 +89,16 @@ def mask_targets(positives: Samples, targets: list[dict], *, size: int, aligned:
     return torch.cat(cut)
 
 
-def mask_loss(logits: Tensor, positives: Samples, wanted: Tensor, *, background_channels: bool) -> Tensor:
-    """Mean binary cross-entropy of logits [R,K or 1+K,o,o] at each box's class with wanted [R,o,o]; 0 without boxes."""
+def mask_loss(logits: Tensor, positives: Samples, masks: Tensor, *, background_channels: bool) -> Tensor:
+    """Mean binary cross-entropy of logits [R,K or 1+K,o,o] at each box's class, masks [R,o,o]; 0 without boxes."""
     logits = of_class(logits, torch.cat(positives.labels), background_channels=background_channels)
-    return mean_binary_cross_entropy(logits, wanted)
+    return mean_binary_cross_entropy(logits, masks)
 
 
-def attach_masks(found: list[dict[str, Tensor]], masks: Tensor) -> list[dict[str, Tensor]]:
+def attach_masks(detections: list[dict[str, Tensor]], masks: Tensor) -> list[dict[str, Tensor]]:
     """Give each image's detections their share of `masks` [sum of N,o,o]."""
-    parts = masks.split([len(one["boxes"]) for one in found])
-    return [one | {"masks": part} for one, part in zip(found, parts, strict=True)]
+    parts = masks.split([len(image["boxes"]) for image in detections])
+    return [image | {"masks": part} for image, part in zip(detections, parts, strict=True)]
 
 
 def plain_mask_branch(

@@ -61,18 +61,18 @@ def visible_share(masks: Tensor, boxes: Tensor, matched: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def mask_iou_targets(predicted: Tensor, wanted: Tensor, share: Tensor) -> Tensor:
+def mask_iou_targets(predicted: Tensor, masks: Tensor, share: Tensor) -> Tensor:
     """IoU of each predicted mask with the whole instance, also with what the box does not hold: [R].
 
-    predicted: bool [R,o,o]. wanted: [R,o,o], the instance inside the box. share: [R], how much of it that is.
+    predicted: bool [R,o,o]. masks: [R,o,o], the instance inside the box. share: [R], how much of it that is.
     """
-    both = (wanted * predicted).sum((1, 2))
-    whole = wanted.sum((1, 2)) / share.clamp(min=1e-7)
+    both = (masks * predicted).sum((1, 2))
+    whole = masks.sum((1, 2)) / share.clamp(min=1e-7)
     either = predicted.sum((1, 2)) + whole - both
     return both / either.clamp(min=1e-7)
 
 
-def mask_iou_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """Half the mean squared error of predicted [R] against wanted [R] over those that overlap at all; 0 without any."""
-    counts = wanted > 0
-    return 0.5 * ((predicted - wanted).square() * counts).sum() / counts.sum().clamp(min=1)
+def mask_iou_loss(predicted: Tensor, targets: Tensor) -> Tensor:
+    """Half the mean squared error of predicted and target IoU [R] over the masks that overlap at all; 0 without any."""
+    overlapping = targets > 0
+    return 0.5 * ((predicted - targets).square() * overlapping).sum() / overlapping.sum().clamp(min=1)

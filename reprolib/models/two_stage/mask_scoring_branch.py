@@ -47,12 +47,12 @@ class MaskScoringBranch(MaskBranch):
         """loss_mask as Mask R-CNN's; loss_mask_iou, of the mask of each positive box's class."""
         roi = self.roi_features(features, positives.boxes)
         logits = self.head(roi).float()
-        wanted = self.wanted(positives, targets, size=logits.shape[-1])
+        masks = self.mask_targets(positives, targets, size=logits.shape[-1])
         labels = torch.cat(positives.labels)
         chosen = of_class(logits, labels, background_channels=self.background_channels)
-        iou = mask_iou_targets(chosen > 0, wanted, visible_shares(positives, targets))
+        iou = mask_iou_targets(chosen > 0, masks, visible_shares(positives, targets))
         return {
-            "loss_mask": mask_loss(logits, positives, wanted, background_channels=self.background_channels),
+            "loss_mask": mask_loss(logits, positives, masks, background_channels=self.background_channels),
             "loss_mask_iou": mask_iou_loss(self.mask_iou(roi, chosen.sigmoid(), labels), iou),
         }
 
@@ -62,14 +62,14 @@ class MaskScoringBranch(MaskBranch):
             roi, masks = roi.detach(), masks.detach()
         return of_class(self.iou_head(roi, masks).float(), labels, background_channels=self.background_channels)
 
-    def inference(self, features: list[Tensor], found: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    def inference(self, features: list[Tensor], detections: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,o,o] and `mask_scores` [N], score times expected IoU; scores stay."""
-        labels = torch.cat([one["labels"] for one in found])
-        roi = self.roi_features(features, [one["boxes"] for one in found])
+        labels = torch.cat([image["labels"] for image in detections])
+        roi = self.roi_features(features, [image["boxes"] for image in detections])
         logits = self.head(roi).float()
         masks = of_class(logits, labels, background_channels=self.background_channels).sigmoid()
         iou = self.mask_iou(roi, masks, labels)
-        return attach_mask_scores(attach_masks(found, masks), iou.clamp(0, 1) if self.clamp else iou)
+        return attach_mask_scores(attach_masks(detections, masks), iou.clamp(0, 1) if self.clamp else iou)
 
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Run both heads on placeholder RoI features."""
@@ -86,10 +86,10 @@ def visible_shares(positives: Samples, targets: list[dict]) -> Tensor:
     return torch.cat(shares)
 
 
-def attach_mask_scores(found: list[dict[str, Tensor]], iou: Tensor) -> list[dict[str, Tensor]]:
+def attach_mask_scores(detections: list[dict[str, Tensor]], iou: Tensor) -> list[dict[str, Tensor]]:
     """Give each image's detections `mask_scores`: their scores times their share of `iou` [sum of N]."""
-    parts = iou.split([len(one["boxes"]) for one in found])
-    return [one | {"mask_scores": one["scores"] * part} for one, part in zip(found, parts, strict=True)]
+    parts = iou.split([len(image["boxes"]) for image in detections])
+    return [image | {"mask_scores": image["scores"] * part} for image, part in zip(detections, parts, strict=True)]
 
 
 def mask_scoring_branch(

@@ -29,7 +29,7 @@ def in_chunks(masks: Tensor, matched: Tensor, *, pixels: int) -> Iterator[tuple[
     """The masks [G,H,W] that rows want, `matched` [R] in 0..G-1, so many that they have at most `pixels` together.
 
     Gives masks, the number among them that each of some rows wants, and these rows. A GPU takes all masks where they
-    fit, wanted or not: the host would wait for the list of those that are.
+    fit, needed or not: the host would wait for the list of those that are.
     """
     each = max(1, masks.shape[-2] * masks.shape[-1])
     if masks.is_cuda and masks.shape[0] * each <= pixels:

@@ -77,12 +77,14 @@ def label_boxes(scores: Tensor, labels: object | None) -> tuple[Tensor, Tensor]:
         best, label = scores[:, 1:].max(1)
         return label + 1, best
     count, classes = len(scores), scores.shape[1] - 1
-    given = torch.as_tensor(labels, device=scores.device)
-    if given.shape != (count,) or (count and (given.is_floating_point() or given.dtype == torch.bool)):
-        raise ValueError(f"labels must be {count} whole numbers, one per box, not {given.dtype} {list(given.shape)}")
-    given = given.long()
-    wrong = torch.where((given < 1) | (given > classes))[0]
+    box_labels = torch.as_tensor(labels, device=scores.device)
+    if box_labels.shape != (count,) or (count and (box_labels.is_floating_point() or box_labels.dtype == torch.bool)):
+        raise ValueError(
+            f"labels must be {count} whole numbers, one per box, not {box_labels.dtype} {list(box_labels.shape)}"
+        )
+    box_labels = box_labels.long()
+    wrong = torch.where((box_labels < 1) | (box_labels > classes))[0]
     if len(wrong):
         number = int(wrong[0])
-        raise ValueError(f"box {number} has label {int(given[number])}; this model's labels are 1 to {classes}")
-    return given, scores[torch.arange(count, device=scores.device), given]
+        raise ValueError(f"box {number} has label {int(box_labels[number])}; this model's labels are 1 to {classes}")
+    return box_labels, scores[torch.arange(count, device=scores.device), box_labels]

@@ -141,12 +141,14 @@ class RegionProposals(RegionProposalNetwork):
     def _losses(self, logits: Tensor, deltas: Tensor, anchors: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
         labels, matched = self.assign_targets_to_anchors(anchors, targets)
         drawn = draw(labels, batch=self.sampled, positive=POSITIVE)
-        sizes = [len(one) for one in labels]
+        sizes = [len(image_labels) for image_labels in labels]
         positive = joined_rows([rows for rows, _ in drawn], sizes)
         sampled = joined_rows([torch.cat(rows).sort().values for rows in drawn], sizes)
         count = max(1, len(sampled))
-        wanted = self.box_coder.encode(torch.cat(matched)[positive], torch.cat(anchors)[positive])
-        box_loss = F.smooth_l1_loss(deltas.flatten(0, 1)[positive], wanted, beta=self.beta, reduction="sum") / count
+        target_deltas = self.box_coder.encode(torch.cat(matched)[positive], torch.cat(anchors)[positive])
+        box_loss = (
+            F.smooth_l1_loss(deltas.flatten(0, 1)[positive], target_deltas, beta=self.beta, reduction="sum") / count
+        )
         objectness = F.binary_cross_entropy_with_logits(
             logits.flatten()[sampled], torch.cat(labels)[sampled], reduction="sum"
         )

@@ -78,10 +78,10 @@ class RoIHeads(nn.Module):
         return self.box_stage(self.box_pooler(features, boxes))[0].softmax(-1)
 
     def mask_inference(
-        self, features: list[Tensor], context: object, found: list[dict[str, Tensor]]
+        self, features: list[Tensor], context: object, detections: list[dict[str, Tensor]]
     ) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,o,o], probabilities of their class."""
-        return self.mask_branch.inference(features, found)
+        return self.mask_branch.inference(features, detections)
 
     def _detect(self, scores: Tensor, deltas: Tensor, boxes: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
         def decode(rows: Tensor, labels: Tensor) -> Tensor:

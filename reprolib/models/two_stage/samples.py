@@ -29,14 +29,14 @@ class Samples(NamedTuple):
     boxes: list[Tensor]  # [S,4] xyxy in batch pixels
     labels: list[Tensor]  # [S], 0 = background, else 1..K
     matched: list[Tensor]  # [S] index of the ground-truth instance (0 where there is none)
-    given: list[Tensor]  # [S] bool, the box is an instance's own, appended to the proposals
+    ground_truth: list[Tensor]  # [S] bool, the box is an instance's own, appended to the proposals
     positive: list[Tensor] | None = None  # [P] rows that are not background, rising, where they are known already
 
     def select(self, chosen: list[Tensor], *, positive: list[Tensor] | None = None) -> Samples:
         """The boxes at each image's rows."""
-        parts = self.boxes, self.labels, self.matched, self.given
+        parts = self.boxes, self.labels, self.matched, self.ground_truth
         return Samples(
-            *([one[rows] for one, rows in zip(part, chosen, strict=True)] for part in parts), positive=positive
+            *([values[rows] for values, rows in zip(part, chosen, strict=True)] for part in parts), positive=positive
         )
 
     def with_positive(self) -> Samples:
@@ -48,7 +48,9 @@ class Samples(NamedTuple):
     def positives(self) -> Samples:
         """Only the boxes that are not background."""
         rows = self.with_positive().positive
-        return self.select(rows, positive=[torch.arange(len(one), device=one.device) for one in rows])
+        return self.select(
+            rows, positive=[torch.arange(len(image_rows), device=image_rows.device) for image_rows in rows]
+        )
 
     def positive_rows(self) -> Tensor:
         """[sum of P] rows, among all images' boxes joined, of those that are not background."""
@@ -74,14 +76,16 @@ class RoISampler:
         """Append the ground truth to the proposals ([N,4] per image), match, draw."""
         truth = [self.added(target).to(boxes) for boxes, target in zip(proposals, targets, strict=True)]
         samples = self.label([torch.cat(pair) for pair in zip(proposals, truth, strict=True)], targets)
-        given = [
+        ground_truth = [
             torch.arange(len(all_boxes), device=all_boxes.device) >= len(boxes)
             for all_boxes, boxes in zip(samples.boxes, proposals, strict=True)
         ]
         drawn = draw(samples.labels, batch=self.batch, positive=self.positive)
         chosen = [torch.cat(rows).sort().values for rows in drawn]
-        positive = [torch.searchsorted(rows, found) for rows, (found, _) in zip(chosen, drawn, strict=True)]
-        return samples._replace(given=given).select(chosen, positive=positive)
+        positive = [
+            torch.searchsorted(rows, positive_rows) for rows, (positive_rows, _) in zip(chosen, drawn, strict=True)
+        ]
+        return samples._replace(ground_truth=ground_truth).select(chosen, positive=positive)
 
     def added(self, target: dict) -> Tensor:
         """The boxes [G,4] that join an image's proposals: those of all its instances."""
@@ -115,7 +119,8 @@ def draw(labels: Sequence[Tensor], *, batch: int, positive: float) -> list[tuple
         count = min(len(some), int(batch * positive))
         counts = count, min(len(others), batch - count)
         chosen = [
-            torch.randperm(len(one), device=one.device)[:most] for one, most in zip((some, others), counts, strict=True)
+            torch.randperm(len(candidates), device=candidates.device)[:most]
+            for candidates, most in zip((some, others), counts, strict=True)
         ]
         drawn.append((some[chosen[0]].sort().values, others[chosen[1]].sort().values))
     return drawn

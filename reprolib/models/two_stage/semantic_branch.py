@@ -76,17 +76,17 @@ class SemanticBranch(nn.Module):
         Raises what `semantic_targets` raises, and ValueError for labels that the branch has no output for.
         """
         classes = logits.shape[1]
-        wanted = semantic_targets(targets, image_sizes, size=logits.shape[-2:], source=self.source)
-        labelled = wanted != IGNORE
-        if (labelled & (wanted >= classes)).any():
+        labels = semantic_targets(targets, image_sizes, size=logits.shape[-2:], source=self.source)
+        labelled = labels != IGNORE
+        if (labelled & (labels >= classes)).any():
             # Named here: on a GPU the cross-entropy itself would only trip an assertion and take the process along.
             raise ValueError(
                 f"semantic maps must hold labels 0..{classes - 1} or {IGNORE} (no label), but one holds"
-                f" {int(wanted[labelled].max())}; renumber the maps"
+                f" {int(labels[labelled].max())}; renumber the maps"
             )
         # As rows: of the two kernels on GPUs, the one for maps has no deterministic form.
         rows = logits.movedim(1, -1).reshape(-1, classes)
-        total = F.cross_entropy(rows, wanted.flatten(), ignore_index=IGNORE, reduction="sum")
+        total = F.cross_entropy(rows, labels.flatten(), ignore_index=IGNORE, reduction="sum")
         return self.loss_weight * total / labelled.sum().clamp(min=1)
 
 
@@ -103,7 +103,7 @@ def semantic_targets(
     Raises ValueError for a target without a `semantic` map, or with one of another size than its masks.
     """
     device = targets[0]["labels"].device
-    wanted = torch.full((len(targets), *size), IGNORE, dtype=torch.long, device=device)
+    label_maps = torch.full((len(targets), *size), IGNORE, dtype=torch.long, device=device)
     for index, (target, (height, width)) in enumerate(zip(targets, image_sizes, strict=True)):
         original = target["masks"].shape[-2:]
         if source == "stuff":
@@ -113,8 +113,8 @@ def semantic_targets(
             labels = target["semantic"][rows[:, None], columns].long()
         else:
             labels = paint(target["masks"][:, rows[:, None], columns], target["labels"])
-        wanted[index, : len(rows), : len(columns)] = labels
-    return wanted
+        label_maps[index, : len(rows), : len(columns)] = labels
+    return label_maps
 
 
 def paint(masks: Tensor, labels: Tensor) -> Tensor:
@@ -153,9 +153,9 @@ def _check_map(target: dict, index: int, size: tuple[int, int]) -> None:
             f"{name} has no 'semantic' map: semantic_source 'stuff' needs stuff maps;"
             " set semantic_source to 'off' or 'from_instances', or give every target its label map [H,W]"
         )
-    found = tuple(target["semantic"].shape)
-    if found != tuple(size):
-        raise ValueError(f"{name}: its semantic map {list(found)} must have the size of its image, {list(size)}")
+    map_size = tuple(target["semantic"].shape)
+    if map_size != tuple(size):
+        raise ValueError(f"{name}: its semantic map {list(map_size)} must have the size of its image, {list(size)}")
 
 
 def _conv(channels: int, kernel: int) -> nn.Conv2d:

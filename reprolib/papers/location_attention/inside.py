@@ -14,7 +14,7 @@ from reprolib.models.drawing.shapes import block_rows, shapes_seen
 from reprolib.models.input_transform import Batch
 from reprolib.models.one_stage.detector import OneStage
 from reprolib.models.systems.solov2.solov2_levels import Level
-from reprolib.models.systems.solov2.solov2_targets import Cells, Wanted, instance_targets, last_instance
+from reprolib.models.systems.solov2.solov2_targets import Cells, CellTargets, instance_targets, last_instance
 from reprolib.papers.location_attention.cross_stage_backbone import STAGES
 from reprolib.papers.location_attention.mask_feature_fusion import CrossStageMaskFeature
 from reprolib.papers.location_attention.minimum_loss import assignment, matching_losses
@@ -169,7 +169,7 @@ def _batch(model: OneStage, image: Tensor) -> Batch:
     return model.transform([image], None)[0]
 
 
-def _wanted_and_cells(model: OneStage, image: Tensor, target: dict) -> tuple[Wanted, Cells]:
+def _wanted_and_cells(model: OneStage, image: Tensor, target: dict) -> tuple[CellTargets, Cells]:
     """In evaluation mode, at the size of inference."""
     model.eval()
     batch, targets = model.transform([image], [target])

@@ -11,7 +11,7 @@ from torch import Tensor
 from reprolib.models.losses import focal_class_loss, focal_loss, mean_loss, squared_dice_loss
 from reprolib.models.on_device import numbers_like
 from reprolib.models.systems.solov2.solov2_losses import DICE_EPSILON, MASK_WEIGHT, Criterion
-from reprolib.models.systems.solov2.solov2_targets import Assign, Cells, Wanted, dynamic_masks
+from reprolib.models.systems.solov2.solov2_targets import Assign, Cells, CellTargets, dynamic_masks
 from reprolib.papers.location_attention.switches import Switches
 
 LEAST_AREA = 1e-6  # px; a mask of less has no centroid
@@ -27,7 +27,7 @@ def criterion(switches: Switches) -> Criterion:
     return partial(aml_losses, switches=switches)
 
 
-def least_loss(wanted: Wanted, cells: Cells, *, switches: Switches) -> Tensor:
+def least_loss(wanted: CellTargets, cells: Cells, *, switches: Switches) -> Tensor:
     """The candidates [G,cells] with one instance left in every cell that has several: that of the least loss."""
     contested = torch.where(wanted.candidates.sum(0) > 1)[0]
     if not len(contested):
@@ -41,7 +41,7 @@ def least_loss(wanted: Wanted, cells: Cells, *, switches: Switches) -> Tensor:
 
 
 @torch.no_grad()
-def matching_losses(wanted: Wanted, cells: Cells, places: Tensor, *, switches: Switches) -> Tensor:
+def matching_losses(wanted: CellTargets, cells: Cells, places: Tensor, *, switches: Switches) -> Tensor:
     """Formula 3 of each of the cells at `places` [n] against each instance: [n,G], in float32.
 
     The category loss of a cell is the focal loss summed over its classes. The sum of sigmoids can rank two instances

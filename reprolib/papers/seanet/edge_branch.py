@@ -39,7 +39,7 @@ class EdgeMaskBranch(MaskBranch):
     def losses(self, features: list[Tensor], positives: Samples, targets: list[dict]) -> dict[str, Tensor]:
         """loss_mask as Mask R-CNN's and, with supervision, loss_edge (paper, Eq. 6; both weights are 1)."""
         logits, edges = self.head.with_edges(self.roi_features(features, positives.boxes))
-        wanted = self.wanted(positives, targets, size=logits.shape[-1])
+        wanted = self.mask_targets(positives, targets, size=logits.shape[-1])
         return self.mask_and_edge_losses(logits.float(), edges.float(), positives, wanted)
 
     def mask_and_edge_losses(
@@ -63,7 +63,7 @@ class EdgeMaskScoringBranch(EdgeMaskBranch, MaskScoringBranch):
         """loss_mask, loss_mask_iou and, with supervision, loss_edge."""
         roi = self.roi_features(features, positives.boxes)
         logits, edges = (one.float() for one in self.head.with_edges(roi))
-        wanted = self.wanted(positives, targets, size=logits.shape[-1])
+        wanted = self.mask_targets(positives, targets, size=logits.shape[-1])
         labels = torch.cat(positives.labels)
         chosen = of_class(logits, labels, background_channels=self.background_channels)
         iou = mask_iou_targets(chosen > 0, wanted, visible_shares(positives, targets))

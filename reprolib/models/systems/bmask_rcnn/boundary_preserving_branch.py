@@ -40,24 +40,24 @@ class BoundaryPreservingBranch(MaskBranch):
                 "loss_boundary": boundary.sum() * 0,
                 "loss_boundary_dice": boundary.sum() * 0,
             }
-        wanted = self.wanted(positives, targets, size=logits.shape[-1])
-        edges = inner_boundary((wanted >= 0.5).to(wanted))
+        masks = self.mask_targets(positives, targets, size=logits.shape[-1])
+        edges = inner_boundary((masks >= 0.5).to(masks))
         drawn = of_class(boundary, torch.cat(positives.labels), background_channels=self.background_channels)
         return {
-            "loss_mask": mask_loss(logits, positives, wanted, background_channels=self.background_channels),
+            "loss_mask": mask_loss(logits, positives, masks, background_channels=self.background_channels),
             "loss_boundary": mean_binary_cross_entropy(drawn, edges),
             "loss_boundary_dice": mean_loss(dice_loss(drawn.sigmoid(), edges, smooth=1)),
         }
 
-    def inference(self, features: list[Tensor], found: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    def inference(self, features: list[Tensor], detections: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,o,o], probabilities of their class; no boundary is drawn."""
-        labels = torch.cat([one["labels"] for one in found])
+        labels = torch.cat([image["labels"] for image in detections])
         if not len(labels):
-            return attach_masks(found, features[0].new_zeros((0, 1, 1)))
-        fused, _ = self.head.fuse(*self._both(features, [one["boxes"] for one in found]))
+            return attach_masks(detections, features[0].new_zeros((0, 1, 1)))
+        fused, _ = self.head.fuse(*self._both(features, [image["boxes"] for image in detections]))
         logits = self.head.mask_logits(fused).float()
         chosen = of_class(logits, labels, background_channels=self.background_channels)
-        return attach_masks(found, chosen.sigmoid())
+        return attach_masks(detections, chosen.sigmoid())
 
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Run what inference runs on placeholder RoI features."""

@@ -80,20 +80,20 @@ class Box2MaskHead(SOLOv2Head):
         self.least_area = LEAST_AREA * smaller**2
 
     def forward(self, features: list[Tensor]) -> BoxPredictions:
-        found = super().forward(features)
-        return BoxPredictions(*found, self.level_set(found.mask_feature).float() if self.training else None)
+        predictions = super().forward(features)
+        return BoxPredictions(*predictions, self.level_set(predictions.mask_feature).float() if self.training else None)
 
     def losses(self, predictions: BoxPredictions, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
         """loss_category per positive cell, loss_projection, loss_level_set and loss_consistency of positives' masks."""
-        logits, labels, found = [], [], []
+        logits, labels, mask_losses = [], [], []
         for index, target in enumerate(targets):
             cells, image = predictions.cells(index), batch.tensors[index].float()
             positives = self._positives(target, size=tuple(image.shape[-2:]))
             logits.append(cells.categories)
             labels.append(positives.labels)
             masks = dynamic_masks(cells.kernels[positives.cells], cells.mask_feature).float()
-            found.append(self._mask_losses(masks, positives, image, predictions.level_set[index]))
-        projection, energy, consistency = (mean_loss(torch.cat(parts)) for parts in zip(*found, strict=True))
+            mask_losses.append(self._mask_losses(masks, positives, image, predictions.level_set[index]))
+        projection, energy, consistency = (mean_loss(torch.cat(parts)) for parts in zip(*mask_losses, strict=True))
         # Zeros for the gradient of the level set's layer where no image has trees.
         energy = energy + predictions.level_set.flatten()[:0].sum()
         return {
@@ -152,8 +152,8 @@ class Box2MaskHead(SOLOv2Head):
 
         Half the level's stride is published; smaller objects have finer masks by as much.
         """
-        found = [max(1, round(level.stride * self.smaller / (2 * STRIDE))) for level in self.levels]
-        factors = torch.tensor(found, device=cells.device)
+        level_factors = [max(1, round(level.stride * self.smaller / (2 * STRIDE))) for level in self.levels]
+        factors = torch.tensor(level_factors, device=cells.device)
         return factors.repeat_interleave(torch.tensor([level.grid**2 for level in self.levels]).to(cells))[cells]
 
 

@@ -101,7 +101,7 @@ class CascadeHeads(nn.Module):
         box_stage = self.box_stages[stage]
         logits, deltas = box_stage(self.box_features(features, context, samples.boxes))
         refined = box_stage.refine(samples.boxes, deltas, image_sizes)
-        own = rows_where([~given for given in samples.given])
+        own = rows_where([~ground_truth for ground_truth in samples.ground_truth])
         refined = [boxes[rows] for boxes, rows in zip(refined, own, strict=True)]
         return box_stage.losses(logits, deltas, samples, targets), refined
 
@@ -122,14 +122,14 @@ class CascadeHeads(nn.Module):
             every_logits.append(logits)
             if number + 1 < len(self.box_stages):
                 boxes = box_stage.refine(boxes, deltas, image_sizes)
-        counts = [len(one) for one in boxes]
+        counts = [len(image_boxes) for image_boxes in boxes]
         parts = zip(self.scores(every_logits).split(counts), deltas.split(counts), boxes, image_sizes, strict=True)
         return [self._detect(*part) for part in parts]
 
     def class_scores(self, features: list[Tensor], context: object, boxes: list[Tensor]) -> Tensor:
         """Of boxes [N,4] per image as they are, by all stages: [sum of N,1+K], background first."""
-        found = self.box_features(features, context, boxes)
-        return self.scores([box_stage(found)[0] for box_stage in self.box_stages])
+        roi_features = self.box_features(features, context, boxes)
+        return self.scores([box_stage(roi_features)[0] for box_stage in self.box_stages])
 
     def scores(self, logits: list[Tensor]) -> Tensor:
         """Class scores [R,1+K] of all stages' logits: the softmax of their mean."""
@@ -144,24 +144,24 @@ class CascadeHeads(nn.Module):
         return detect(scores, decode, size, self.rule)
 
     def mask_inference(
-        self, features: list[Tensor], context: object, found: list[dict[str, Tensor]]
+        self, features: list[Tensor], context: object, detections: list[dict[str, Tensor]]
     ) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,o,o]: the mean of the branches' probabilities."""
-        labels = torch.cat([one["labels"] for one in found])
+        labels = torch.cat([image["labels"] for image in detections])
         if not len(labels):
-            return attach_masks(found, features[0].new_zeros((0, 1, 1)))
-        boxes = [one["boxes"] for one in found]
+            return attach_masks(detections, features[0].new_zeros((0, 1, 1)))
+        boxes = [image["boxes"] for image in detections]
         rois = self._rois(lambda branch: branch.roi_features(features, boxes))
         every = [branch.masks(roi, labels) for branch, roi in zip(self.mask_branches, rois, strict=True)]
-        return attach_masks(found, torch.stack(every).mean(0))
+        return attach_masks(detections, torch.stack(every).mean(0))
 
     def _rois(self, read: Callable[[nn.Module], Tensor]) -> list[Tensor]:
         """What each mask branch reads. Branches may share a pooler, which then reads the boxes once."""
-        found: dict[nn.Module, Tensor] = {}
+        by_pooler: dict[nn.Module, Tensor] = {}
         for branch in self.mask_branches:
-            if branch.pooler not in found:
-                found[branch.pooler] = read(branch)
-        return [found[branch.pooler] for branch in self.mask_branches]
+            if branch.pooler not in by_pooler:
+                by_pooler[branch.pooler] = read(branch)
+        return [by_pooler[branch.pooler] for branch in self.mask_branches]
 
     def dry_run(self, features: list[Tensor], *, proposals: int, detections: int) -> None:
         """Run the learned parts on placeholder RoI features."""
@@ -218,8 +218,8 @@ class ScaleGradient(torch.autograd.Function):
 
 
 def _not_empty(boxes: list[Tensor]) -> list[Tensor]:
-    rows = rows_where([(one[:, 2:] > one[:, :2]).all(1) for one in boxes])
-    return [one[some] for one, some in zip(boxes, rows, strict=True)]
+    rows = rows_where([(image_boxes[:, 2:] > image_boxes[:, :2]).all(1) for image_boxes in boxes])
+    return [image_boxes[kept] for image_boxes, kept in zip(boxes, rows, strict=True)]
 
 
 def cascade_stages(

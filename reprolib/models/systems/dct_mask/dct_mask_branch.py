@@ -60,8 +60,8 @@ class DCTMaskBranch(MaskBranch):
         """The loss of coefficients [R,dim] of the positives; 0 without any."""
         if not len(logits):
             return logits.sum() * 0
-        wanted = self.dct.encode(self.wanted(positives, targets, size=self.dct.cosines.shape[1]))
-        return self.weight * self.distance(logits, wanted, reduction="sum") / len(logits)
+        coefficients = self.dct.encode(self.mask_targets(positives, targets, size=self.dct.cosines.shape[1]))
+        return self.weight * self.distance(logits, coefficients, reduction="sum") / len(logits)
 
     def masks(self, roi_features: Tensor, labels: Tensor) -> Tensor:
         """RoI features [R,C,m,m] -> [R,size,size], inside above 0.5; no probabilities, and no matter which class."""

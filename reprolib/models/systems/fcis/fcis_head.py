@@ -93,10 +93,10 @@ class FCISHead(nn.Module):
 
     def pool(self, predictions: Predictions, boxes: list[Tensor]) -> Pooled:
         """What boxes [N,4] px per image see, all images' joined."""
-        maps = torch.cat([one.unflatten(1, (GROUPS**2, -1)) for one in predictions[1:]], dim=2).flatten(1, 2)
-        found = self.pooler(maps, boxes).float()
-        inside, outside = found[:, :-8].chunk(2, dim=1)
-        return Pooled(inside, outside, found[:, -4:].mean((2, 3)))
+        maps = torch.cat([x.unflatten(1, (GROUPS**2, -1)) for x in predictions[1:]], dim=2).flatten(1, 2)
+        pooled = self.pooler(maps, boxes).float()
+        inside, outside = pooled[:, :-8].chunk(2, dim=1)
+        return Pooled(inside, outside, pooled[:, -4:].mean((2, 3)))
 
     def losses(self, predictions: Predictions, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
         """Of the proposals; loss_classifier, loss_mask and loss_box_reg of the boxes with the largest sum of the three.
@@ -105,19 +105,22 @@ class FCISHead(nn.Module):
         over its pixels: of several outputs with `normalization` "null", MXNet's SoftmaxOutput divides by their number.
         """
         proposals, losses = self.rpn(batch, [predictions.shared], targets)
-        boxes = [torch.cat([one, target["boxes"].to(one)]) for one, target in zip(proposals, targets, strict=True)]
+        boxes = [
+            torch.cat([image_proposals, target["boxes"].to(image_proposals)])
+            for image_proposals, target in zip(proposals, targets, strict=True)
+        ]
         samples = self.matcher.label(boxes, targets).with_positive()
         pooled = self.pool(predictions, boxes)
         labels, rows, positives = torch.cat(samples.labels), samples.positive_rows(), samples.positives()
         of_class = F.cross_entropy(pooled.logits(), labels, reduction="none")
         shares = mask_targets(positives, targets, size=pooled.inside.shape[-1], aligned=True, binary=False)
-        masks = Pooled(*(one[rows] for one in pooled)).masks(labels[rows])
+        masks = Pooled(*(values[rows] for values in pooled)).masks(labels[rows])
         of_mask = mask_cross_entropy(masks, (shares >= TARGET).to(masks))
         truth = torch.cat([target["boxes"][match] for target, match in zip(targets, positives.matched, strict=True)])
-        wanted = CODER.encode(truth.to(pooled.deltas), torch.cat(positives.boxes))
-        of_box = F.smooth_l1_loss(pooled.deltas[rows], wanted, beta=BETA, reduction="none").sum(1)
+        target_deltas = CODER.encode(truth.to(pooled.deltas), torch.cat(positives.boxes))
+        of_box = F.smooth_l1_loss(pooled.deltas[rows], target_deltas, beta=BETA, reduction="none").sum(1)
         total = of_class.detach().index_add(0, rows, (MASK_WEIGHT * of_mask + of_box).detach())
-        kept = self.hardest(total, [len(one) for one in boxes])
+        kept = self.hardest(total, [len(image_boxes) for image_boxes in boxes])
         count = kept.sum().clamp(min=1)
         return losses | {
             "loss_classifier": (of_class * kept).sum() / count,
@@ -128,9 +131,9 @@ class FCISHead(nn.Module):
     def hardest(self, losses: Tensor, counts: list[int]) -> Tensor:
         """losses [R] of boxes -> bool [R]: the largest ones of each image."""
         kept = []
-        for one in losses.split(counts):
-            best = one.topk(min(self.sampled, len(one))).indices
-            kept.append(torch.zeros_like(one, dtype=torch.bool).index_fill(0, best, True))
+        for image_losses in losses.split(counts):
+            best = image_losses.topk(min(self.sampled, len(image_losses))).indices
+            kept.append(torch.zeros_like(image_losses, dtype=torch.bool).index_fill(0, best, True))
         return torch.cat(kept)
 
     @torch.no_grad()
@@ -139,7 +142,7 @@ class FCISHead(nn.Module):
         with part(HEAD):
             proposals, _ = self.rpn(batch, [predictions.shared])
             first = self.pool(predictions, proposals)
-            counts = [len(one) for one in proposals]
+            counts = [len(image_proposals) for image_proposals in proposals]
             moved = [
                 clip_boxes_to_image(CODER.decode(deltas, boxes), size)
                 for deltas, boxes, size in zip(first.deltas.split(counts), proposals, batch.image_sizes, strict=True)
@@ -149,12 +152,12 @@ class FCISHead(nn.Module):
         for pooled in (first, second):
             scores.append(pooled.logits().softmax(1).split(counts))
             masks.append(pooled.masks(pooled.logits()[:, 1:].argmax(1) + 1).sigmoid().split(counts))
-        found = []
+        results = []
         for index, size in enumerate(batch.original_sizes):
             boxes = scale_boxes(torch.cat([proposals[index], moved[index]]), *batch.to_original(index))
-            pairs = (torch.cat([one[index] for one in both]) for both in (scores, masks))
-            found.append(vote(boxes, *pairs, size=size, rule=self.rule))
-        return found
+            pairs = (torch.cat([values[index] for values in both]) for both in (scores, masks))
+            results.append(vote(boxes, *pairs, size=size, rule=self.rule))
+        return results
 
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Every learned layer once; detections cost nothing more."""

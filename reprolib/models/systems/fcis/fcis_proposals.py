@@ -31,8 +31,8 @@ class SoftmaxRPNHead(nn.Module):
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         hidden = [self.conv(feature).relu_() for feature in features]
-        pairs = [self.cls_logits(one).chunk(2, dim=1) for one in hidden]
-        return [thing - background for background, thing in pairs], [self.bbox_pred(one) for one in hidden]
+        pairs = [self.cls_logits(level).chunk(2, dim=1) for level in hidden]
+        return [thing - background for background, thing in pairs], [self.bbox_pred(level) for level in hidden]
 
 
 def single_map_proposals(in_channels: int, *, hidden: int, scale: Scale, beta: float) -> RegionProposals:

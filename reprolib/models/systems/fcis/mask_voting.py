@@ -24,10 +24,10 @@ def vote(
     Each box that NMS by class keeps gets the mean of its neighbours' masks, weighted by their scores of its class; its
     box becomes the extent of that. What has no pixel is left out.
     """
-    found = detect(scores, lambda rows, labels: boxes[rows], size, rule)
-    near = box_iou(found["boxes"], boxes) >= NEAR
+    detections = detect(scores, lambda rows, labels: boxes[rows], size, rule)
+    near = box_iou(detections["boxes"], boxes) >= NEAR
     voted = torch.zeros((len(near), *size), dtype=torch.bool, device=boxes.device)
-    for out, row, label in zip(voted, near, found["labels"], strict=True):
+    for out, row, label in zip(voted, near, detections["labels"], strict=True):
         voters = torch.where(row)[0]
         weights = scores[voters, label]
         # Pasting compares with 0.5.
@@ -36,7 +36,7 @@ def vote(
     extent, some = mask_boxes(voted)
     return {
         "boxes": extent[some],
-        "labels": found["labels"][some],
-        "scores": found["scores"][some],
+        "labels": detections["labels"][some],
+        "scores": detections["scores"][some],
         "masks": voted[some],
     }

@@ -23,8 +23,8 @@ class PositionSensitivePooler(nn.Module):
 
     def forward(self, maps: Tensor, boxes: list[Tensor]) -> Tensor:
         by_part = maps.unflatten(1, (GROUPS**2, -1)).flatten(0, 1)
-        pooled = self.align([by_part], [part for one in boxes for part in parts(one)])
-        images = pooled.split([len(one) * GROUPS**2 for one in boxes])
+        pooled = self.align([by_part], [part for image_boxes in boxes for part in parts(image_boxes)])
+        images = pooled.split([len(image_boxes) * GROUPS**2 for image_boxes in boxes])
         return torch.cat([_joined(part) for part in images])
 
 

@@ -60,13 +60,15 @@ class HybridTaskCascadeHeads(CascadeHeads):
         return embedding, losses
 
     def box_features(self, features: list[Tensor], context: Tensor | None, boxes: list[Tensor]) -> Tensor:
-        found = self.box_pooler(features, boxes)
-        return found if context is None else found + self.semantic.box_features(context, boxes)
+        roi_features = self.box_pooler(features, boxes)
+        return roi_features if context is None else roi_features + self.semantic.box_features(context, boxes)
 
     def mask_features(self, features: list[Tensor], context: Tensor | None, boxes: list[Tensor]) -> Tensor:
         """-> what the mask heads read of each box, [R,C,m,m]."""
-        found = self.mask_pooler(features, boxes)
-        return conv_layout(found if context is None else found + self.semantic.mask_features(context, boxes))
+        roi_features = self.mask_pooler(features, boxes)
+        if context is not None:
+            roi_features = roi_features + self.semantic.mask_features(context, boxes)
+        return conv_layout(roi_features)
 
     def losses(
         self,
@@ -83,28 +85,28 @@ class HybridTaskCascadeHeads(CascadeHeads):
             stage_losses, proposals = self.box_losses(features, context, stage, samples, image_sizes, targets)
             positives = sampler(proposals, targets).positives()
             logits = self.mask_flow(self.mask_features(features, context, positives.boxes), stage).float()
-            wanted = mask_targets(
+            masks = mask_targets(
                 positives, targets, size=logits.shape[-1], aligned=self.aligned, binary=self.binary_targets
             )
             stage_losses["loss_mask"] = mask_loss(
-                logits, positives, wanted, background_channels=self.background_channels
+                logits, positives, masks, background_channels=self.background_channels
             )
             losses |= self.weighted(stage_losses, stage)
         return losses
 
     def mask_inference(
-        self, features: list[Tensor], context: Tensor | None, found: list[dict[str, Tensor]]
+        self, features: list[Tensor], context: Tensor | None, detections: list[dict[str, Tensor]]
     ) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,o,o]: the mean of the stages' probabilities of their class."""
-        labels = torch.cat([one["labels"] for one in found])
+        labels = torch.cat([image["labels"] for image in detections])
         if not len(labels):
-            return attach_masks(found, features[0].new_zeros((0, 1, 1)))
-        rois = self.mask_features(features, context, [one["boxes"] for one in found])
+            return attach_masks(detections, features[0].new_zeros((0, 1, 1)))
+        rois = self.mask_features(features, context, [image["boxes"] for image in detections])
         every = [
             of_class(logits.float(), labels, background_channels=self.background_channels).sigmoid()
             for logits in self.mask_flow.all_logits(rois)
         ]
-        return attach_masks(found, torch.stack(every).mean(0))
+        return attach_masks(detections, torch.stack(every).mean(0))
 
     def dry_run(self, features: list[Tensor], *, proposals: int, detections: int) -> None:
         if self.semantic is not None:

@@ -36,13 +36,13 @@ class LocalisationPyramid(nn.Module):
         self.instance, self.semantic = (conv_of(channels, kernel_size=1) for _ in range(2))
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        finest, wanted, *coarser = features[:4]
+        finest, stride_8, *coarser = features[:4]
         last = coarser[-1]
         position = sine_positions(tuple(last.shape[-2:]), last.shape[1], device=last.device)
         coarser[-1] = last + position.T.unflatten(1, last.shape[-2:]).to(last.dtype)
-        size = wanted.shape[-2:]
-        fused = self.levels[1][0](wanted) + enlarge(self.levels[0][0](finest), size=size)
-        sizes = [wanted.shape[-2:], *(level.shape[-2:] for level in coarser)]
+        size = stride_8.shape[-2:]
+        fused = self.levels[1][0](stride_8) + enlarge(self.levels[0][0](finest), size=size)
+        sizes = [stride_8.shape[-2:], *(level.shape[-2:] for level in coarser)]
         for number, x in enumerate(coarser, start=1):
             convs = self.levels[number + 1]
             for step, conv in enumerate(convs):

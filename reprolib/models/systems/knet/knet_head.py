@@ -37,8 +37,8 @@ def soft_masks(masks: Tensor, inside: tuple[int, int], size: tuple[int, int]) ->
     """
     whole = masks_in_batch(masks, inside, tuple(STRIDE * side for side in size))
     soft = torch.zeros((len(masks), *size), device=masks.device)
-    for one, mask in zip(soft, whole, strict=True):  # one at a time: as floats they are four times as large
-        one.copy_(F.interpolate(mask[None, None].float(), size=size, mode="bilinear", align_corners=False)[0, 0])
+    for out, mask in zip(soft, whole, strict=True):  # one at a time: as floats they are four times as large
+        out.copy_(F.interpolate(mask[None, None].float(), size=size, mode="bilinear", align_corners=False)[0, 0])
     return soft
 
 
@@ -74,20 +74,20 @@ class KNetHead(nn.Module):
         """Summed over the first masks and the updates: loss_class, loss_mask, loss_dice; and loss_semantic."""
         labels, masks = [target["labels"] for target in targets], predictions.masks
         size = tuple(masks[0].shape[-2:])
-        wanted = [
+        instance_masks = [
             soft_masks(target["masks"], inside, size) for target, inside in zip(targets, batch.image_sizes, strict=True)
         ]
         sums: dict[str, Tensor] = {}
-        for step, found in enumerate(masks):
+        for step, mask_logits in enumerate(masks):
             # The first masks and the first update have no classes before them.
             source = step if self.match_on == "current" else max(0, step - 1)
             logits = predictions.classes[source - 1] if source else [None] * len(targets)
-            matched = [match(*one) for one in zip(masks[source], wanted, logits, labels, strict=True)]
-            losses = mask_losses(list(found), matched, wanted)
+            matched = [match(*image) for image in zip(masks[source], instance_masks, logits, labels, strict=True)]
+            losses = mask_losses(list(mask_logits), matched, instance_masks)
             if step:
                 losses["loss_class"] = class_loss(predictions.classes[step - 1], matched, labels)
             sums |= {name: sums.get(name, 0) + loss for name, loss in losses.items()}
-        touched = [one > 0 for one in wanted]
+        touched = [image_masks > 0 for image_masks in instance_masks]
         return sums | {"loss_semantic": semantic_loss(enlarge(predictions.semantic, size=size), touched, labels)}
 
     def detections(self, predictions: Predictions, batch: Batch) -> list[dict[str, Tensor]]:

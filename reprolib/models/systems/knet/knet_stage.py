@@ -50,8 +50,8 @@ class KernelUpdate(nn.Module):
         kernels = self.update(group_features(masks, feature), kernels)
         kernels = self.feed_forward(self.attention(kernels))
         classes = self.classes(self.class_layers(kernels))
-        found = self.masks(self.mask_layers(kernels)) @ feature.flatten(2)
-        return kernels, classes.float(), found.float().unflatten(2, feature.shape[-2:])
+        mask_logits = self.masks(self.mask_layers(kernels)) @ feature.flatten(2)
+        return kernels, classes.float(), mask_logits.float().unflatten(2, feature.shape[-2:])
 
 
 def _linear(channels: int, out_channels: int) -> nn.Linear:

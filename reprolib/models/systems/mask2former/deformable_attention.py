@@ -51,7 +51,7 @@ class DeformableAttention(nn.Module):
         weights = weights.float().view(batch, count, self.heads, -1).softmax(-1)
         weights = weights.view(batch, count, self.heads, self.levels, self.points)
         heads = value.float().unflatten(2, (self.heads, -1))
-        found = torch.zeros((), device=query.device)
+        attended = torch.zeros((), device=query.device)
         levels = heads.split([height * width for height, width in sizes], dim=1)
         for level, (maps, (height, width)) in enumerate(zip(levels, sizes, strict=True)):
             maps = maps.permute(0, 2, 3, 1).reshape(batch * self.heads, -1, height, width)
@@ -60,8 +60,8 @@ class DeformableAttention(nn.Module):
             where = where.transpose(1, 2).reshape(batch * self.heads, count, self.points, 2)
             seen = F.grid_sample(maps, where, mode="bilinear", padding_mode="zeros", align_corners=False)
             weight = weights[:, :, :, level].transpose(1, 2).reshape(batch * self.heads, 1, count, self.points)
-            found = found + (seen * weight).sum(3)  # level by level: all at once would need their memory
-        return self.output(found.view(batch, -1, count).transpose(1, 2))
+            attended = attended + (seen * weight).sum(3)  # level by level: all at once would need their memory
+        return self.output(attended.view(batch, -1, count).transpose(1, 2))
 
 
 class DeformableEncoderLayer(nn.Module):

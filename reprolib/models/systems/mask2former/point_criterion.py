@@ -50,9 +50,9 @@ class PointCriterion:
         points = torch.rand((1, self.points, 2), device=masks.device)
         logits = sample_maps(masks[None], points)[0].float()
         instances = torch.arange(len(truth.masks), device=masks.device)
-        wanted = truth.at(instances, points.expand(len(instances), -1, -1))
+        labels = truth.at(instances, points.expand(len(instances), -1, -1))
         with torch.autocast(logits.device.type, enabled=False):
-            entropy, dice = binary_cross_entropy_cost(logits, wanted), dice_cost(logits.sigmoid(), wanted)
+            entropy, dice = binary_cross_entropy_cost(logits, labels), dice_cost(logits.sigmoid(), labels)
         return self.mask_weight * entropy + self.dice_weight * dice
 
     def losses(self, masks: Tensor, truth: Truth, instances: Tensor) -> dict[str, Tensor]:

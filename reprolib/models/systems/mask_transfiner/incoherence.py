@@ -53,7 +53,7 @@ def incoherence_targets(positives: Samples, targets: list[dict], *, size: int, a
 
     The masks are those of the original images. aligned: of the RoIAlign that cuts the cells out.
     """
-    wanted = []
+    incoherent = []
     for boxes, matched, target in zip(positives.boxes, positives.matched, targets, strict=True):
         boxes = scale_boxes(boxes, *target["to_original"])
         cells = boxes.new_zeros((len(boxes), size, size))
@@ -62,8 +62,8 @@ def incoherence_targets(positives: Samples, targets: list[dict], *, size: int, a
             (height, width), (lost_height, lost_width) = some.shape[-2:], lost.shape[-2:]
             halved = scale_boxes(boxes[rows], lost_width / width, lost_height / height)
             cells[rows] = cut_masks(lost, halved, index, size=size, aligned=aligned, binary=False)
-        wanted.append((cells >= COVERED).to(cells))
-    return torch.cat(wanted)
+        incoherent.append((cells >= COVERED).to(cells))
+    return torch.cat(incoherent)
 
 
 def incoherence_loss(logits: Tensor, incoherent: Tensor) -> Tensor:
@@ -75,8 +75,8 @@ def incoherence_loss(logits: Tensor, incoherent: Tensor) -> Tensor:
 def boundaries(masks: Tensor) -> Tensor:
     """masks [R,h,w] of 0 and 1 -> the same of the pixels that differ from one of their 4 neighbours: a band of two."""
 
-    def dilated(one: Tensor) -> Tensor:
-        return torch.maximum(F.max_pool2d(one, (1, 3), 1, (0, 1)), F.max_pool2d(one, (3, 1), 1, (1, 0)))
+    def dilated(maps: Tensor) -> Tensor:
+        return torch.maximum(F.max_pool2d(maps, (1, 3), 1, (0, 1)), F.max_pool2d(maps, (3, 1), 1, (1, 0)))
 
     return dilated(masks) + dilated(-masks)  # dilation less erosion
 

@@ -89,17 +89,17 @@ class TransfinerBranch(MaskBranch):
         roi = self.roi_features(features, positives.boxes)
         inner = self.head.features(roi)
         logits = self.head.predict(inner).float()
-        wanted = self.wanted(positives, targets, size=logits.shape[-1])
-        found = self.incoherence(roi.detach() + inner).float()[:, 0]
-        incoherent = incoherence_targets(positives, targets, size=found.shape[-1], aligned=self.aligned)
+        masks = self.mask_targets(positives, targets, size=logits.shape[-1])
+        incoherence = self.incoherence(roi.detach() + inner).float()[:, 0]
+        incoherent = incoherence_targets(positives, targets, size=incoherence.shape[-1], aligned=self.aligned)
         losses = {
-            "loss_mask": mask_loss(logits, positives, wanted, background_channels=self.background_channels),
-            "loss_incoherence": incoherence_loss(found, incoherent),
+            "loss_mask": mask_loss(logits, positives, masks, background_channels=self.background_channels),
+            "loss_incoherence": incoherence_loss(incoherence, incoherent),
         }
         if self.boundary is not None:
             edges = self.boundary(inner).float()[:, 0]
             # Half of the code's sum of two equal cross-entropies.
-            losses["loss_boundary"] = mean_binary_cross_entropy(edges, boundaries(wanted))
+            losses["loss_boundary"] = mean_binary_cross_entropy(edges, boundaries(masks))
         counts = [len(boxes) for boxes in positives.boxes]
         drawn = [
             torch.randperm(count, device=roi.device)[:most]
@@ -107,10 +107,10 @@ class TransfinerBranch(MaskBranch):
         ]
         some, own = positives.select(drawn), joined_rows(drawn, counts)
         coarse = of_class(logits[own], torch.cat(some.labels), background_channels=self.background_channels)
-        nodes, rows = self.training_nodes(found[own].detach().sigmoid())
+        nodes, rows = self.training_nodes(incoherence[own].detach().sigmoid())
         maps = [roi[own], *self.fine_features(features, fine, some.boxes)][: len(nodes)]
         tokens = self.tokens([part[rows] for part in maps], coarse.detach().sigmoid()[rows], nodes)
-        labels = [self.wanted(some, targets, size=part.shape[-1])[rows].flatten(1) for part in maps]
+        labels = [self.mask_targets(some, targets, size=part.shape[-1])[rows].flatten(1) for part in maps]
         labels = torch.cat([part.gather(1, node) for part, node in zip(labels, nodes, strict=True)], dim=1)
         refined = self.encoder(*tokens)
         losses["loss_refinement"] = (refined.sigmoid() - labels).abs().mean() if len(rows) else refined.sum() * 0
@@ -152,26 +152,29 @@ class TransfinerBranch(MaskBranch):
         return torch.cat(features, dim=1), torch.cat(probabilities, dim=1), torch.cat(positions, dim=1)
 
     def inference(
-        self, features: list[Tensor], found: list[dict[str, Tensor]], *, fine: Tensor
+        self, features: list[Tensor], detections: list[dict[str, Tensor]], *, fine: Tensor
     ) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,112,112], probabilities of their class; beyond the limit coarse ones."""
-        labels = torch.cat([one["labels"] for one in found])
+        labels = torch.cat([image["labels"] for image in detections])
         if not len(labels):
-            return attach_masks(found, features[0].new_zeros((0, 1, 1)))
-        boxes = [one["boxes"] for one in found]
+            return attach_masks(detections, features[0].new_zeros((0, 1, 1)))
+        boxes = [image["boxes"] for image in detections]
         roi = self.roi_features(features, boxes)
         inner = self.head.features(roi)
         coarse = of_class(self.head.predict(inner).float(), labels, background_channels=self.background_channels)
         coarse = coarse.sigmoid()
         masks = _resized(coarse, SIDES[-1])
-        best = [one[: self.limits[1]] for one in boxes]
-        rows = joined_rows([torch.arange(len(one), device=labels.device) for one in best], [len(one) for one in boxes])
+        best = [image_boxes[: self.limits[1]] for image_boxes in boxes]
+        rows = joined_rows(
+            [torch.arange(len(image_boxes), device=labels.device) for image_boxes in best],
+            [len(image_boxes) for image_boxes in boxes],
+        )
         incoherence = self.incoherence((roi + inner)[rows]).float().sigmoid()[:, 0]
         maps = [roi[rows], *self.fine_features(features, fine, best)]
         for number, row in enumerate(rows.tolist()):
-            one = slice(number, number + 1)
-            masks[row] = self.refined([part[one] for part in maps], coarse[row][None], incoherence[one])
-        return attach_masks(found, masks)
+            box = slice(number, number + 1)
+            masks[row] = self.refined([part[box] for part in maps], coarse[row][None], incoherence[box])
+        return attach_masks(detections, masks)
 
     def refined(self, maps: list[Tensor], coarse: Tensor, incoherence: Tensor) -> Tensor:
         """One box's mask [112,112]; maps [1,C,s,s] at sides 14, 28, 56, 112, coarse and incoherence [1,28,28].

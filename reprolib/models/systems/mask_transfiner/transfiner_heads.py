@@ -31,13 +31,13 @@ class TransfinerHeads(RoIHeads):
         self, features: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[dict] | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """P2 plus its tower [B,C,h,w], and with targets loss_semantic."""
-        found = self.tower(features[0])
+        detail = self.tower(features[0])
         if targets is None:
-            return features[0] + found, {}
-        logits = self.semantic(found).float()[:, 0]
-        wanted = any_instance(targets, image_sizes, like=logits)
-        loss = SEMANTIC_WEIGHT * F.binary_cross_entropy_with_logits(logits, wanted)
-        return features[0] + found, {"loss_semantic": loss}
+            return features[0] + detail, {}
+        logits = self.semantic(detail).float()[:, 0]
+        foreground = any_instance(targets, image_sizes, like=logits)
+        loss = SEMANTIC_WEIGHT * F.binary_cross_entropy_with_logits(logits, foreground)
+        return features[0] + detail, {"loss_semantic": loss}
 
     def mask_losses(
         self, features: list[Tensor], context: Tensor, positives: Samples, targets: list[dict]
@@ -45,10 +45,10 @@ class TransfinerHeads(RoIHeads):
         return self.mask_branch.losses(features, positives, targets, fine=context)
 
     def mask_inference(
-        self, features: list[Tensor], context: Tensor, found: list[dict[str, Tensor]]
+        self, features: list[Tensor], context: Tensor, detections: list[dict[str, Tensor]]
     ) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,112,112], probabilities of their class."""
-        return self.mask_branch.inference(features, found, fine=context)
+        return self.mask_branch.inference(features, detections, fine=context)
 
     def dry_run(self, features: list[Tensor], *, proposals: int, detections: int) -> None:
         self.tower(features[0])
@@ -58,8 +58,8 @@ class TransfinerHeads(RoIHeads):
 @torch.no_grad()
 def any_instance(targets: list[dict], image_sizes: list[tuple[int, int]], *, like: Tensor) -> Tensor:
     """[B,h,w] of `like`, at stride 4: 1 where the original pixel at a cell's centre is of an instance, else 0."""
-    wanted = torch.zeros_like(like)
-    for cells, target, (height, width) in zip(wanted, targets, image_sizes, strict=True):
+    foreground = torch.zeros_like(like)
+    for cells, target, (height, width) in zip(foreground, targets, image_sizes, strict=True):
         masks = target["masks"]
         if not len(masks):
             continue
@@ -72,4 +72,4 @@ def any_instance(targets: list[dict], image_sizes: list[tuple[int, int]], *, lik
             )
         )
         cells[: len(rows), : len(columns)] = masks[:, rows[:, None], columns].any(0).to(like)
-    return wanted
+    return foreground

@@ -31,6 +31,6 @@ class QueryDecoder(nn.Module):
         for layer in self.layers:
             x = layer(x, position=self.positions.weight, memory=memory, memory_position=position)
             outputs.append(x)
-        found = [self.predictor(x, mask_feature) for x in (outputs if self.training else outputs[-1:])]
-        classes, masks = zip(*found, strict=True)
+        predictions = [self.predictor(x, mask_feature) for x in (outputs if self.training else outputs[-1:])]
+        classes, masks = zip(*predictions, strict=True)
         return Predictions(list(classes), list(masks))

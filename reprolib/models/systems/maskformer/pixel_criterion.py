@@ -38,8 +38,8 @@ class PixelCriterion:
         )
 
     def cost(self, masks: Tensor, truth: Truth) -> Tensor:
-        logits, wanted = masks.flatten(1), truth.coarse.flatten(1).float()
-        return self.mask_weight * focal_cost(logits, wanted) + self.dice_weight * dice_cost(logits.sigmoid(), wanted)
+        logits, coarse = masks.flatten(1), truth.coarse.flatten(1).float()
+        return self.mask_weight * focal_cost(logits, coarse) + self.dice_weight * dice_cost(logits.sigmoid(), coarse)
 
     def losses(self, masks: Tensor, truth: Truth, instances: Tensor) -> dict[str, Tensor]:
         fine = truth.fine[instances].flatten(1).float()

@@ -51,7 +51,7 @@ class MaskLayers(nn.Module):
         return self.predictor(self.hidden(roi_features.flatten(1)).relu_()).float().unflatten(1, (SIDE, SIDE))
 
 
-class Found(NamedTuple):
+class RunOutputs(NamedTuple):
     """What one run of the layers gives for R boxes."""
 
     masks: Tensor  # [R,21,21] logits
@@ -106,30 +106,30 @@ class NetworkCascadeHeads(nn.Module):
         the ground truth's.
         """
         losses: dict[str, Tensor] = {}
-        samples = self.sampler([one[:PROPOSALS] for one in proposals], targets)
+        samples = self.sampler([image_proposals[:PROPOSALS] for image_proposals in proposals], targets)
         for number in range(1, CASCADES + 1):
             roi_features = self.pooler(features, samples.boxes)
             masks = self.mask_layers(roi_features)
             truth = self.truth(masks, samples, targets)
-            found = self.classified(roi_features, masks, learns=truth.labels > 0)
-            losses |= {f"{name}_{number}": loss for name, loss in self.losses(found, samples, targets, truth).items()}
+            outputs = self.classified(roi_features, masks, learns=truth.labels > 0)
+            losses |= {f"{name}_{number}": loss for name, loss in self.losses(outputs, samples, targets, truth).items()}
             if number < CASCADES:
-                best = found.mask_logits[:, 1:].argmax(1) + 1
-                boxes = self.regressed(samples.boxes, found.deltas, best, image_sizes)
-                sides = rows_where([(one[:, 2:] > one[:, :2]).all(1) for one in boxes])
+                best = outputs.mask_logits[:, 1:].argmax(1) + 1
+                boxes = self.regressed(samples.boxes, outputs.deltas, best, image_sizes)
+                sides = rows_where([(image_boxes[:, 2:] > image_boxes[:, :2]).all(1) for image_boxes in boxes])
                 boxes = [
-                    torch.cat([one[rows], target["boxes"].to(one)])
-                    for one, rows, target in zip(boxes, sides, targets, strict=True)
+                    torch.cat([image_boxes[rows], target["boxes"].to(image_boxes)])
+                    for image_boxes, rows, target in zip(boxes, sides, targets, strict=True)
                 ]
                 samples = self.sampler.label(boxes, targets).with_positive()
         return losses
 
-    def run(self, roi_features: Tensor) -> Found:
+    def run(self, roi_features: Tensor) -> RunOutputs:
         """RoI features [R,C,14,14] -> what the layers find, in inference."""
         masks = self.mask_layers(roi_features)
         return self.classified(roi_features, masks, learns=torch.zeros_like(masks[:, 0, 0], dtype=torch.bool))
 
-    def classified(self, roi_features: Tensor, masks: Tensor, *, learns: Tensor) -> Found:
+    def classified(self, roi_features: Tensor, masks: Tensor, *, learns: Tensor) -> RunOutputs:
         """RoI features [R,C,14,14] and their mask logits -> what the layers find.
 
         learns: bool [R], whether a mask learns by the classes too, through the masked features.
@@ -144,7 +144,7 @@ class NetworkCascadeHeads(nn.Module):
         ]
         vectors = torch.cat(vectors, dim=1)
         box_logits, deltas = self.box_stage.predict(vectors)
-        return Found(masks, box_logits, self.mask_classifier(vectors).float(), deltas)
+        return RunOutputs(masks, box_logits, self.mask_classifier(vectors).float(), deltas)
 
     @torch.no_grad()
     def truth(self, masks: Tensor, samples: Samples, targets: list[dict]) -> Truth:
@@ -156,14 +156,14 @@ class NetworkCascadeHeads(nn.Module):
         by_mask = torch.zeros_like(labels).index_copy(0, rows, labels[rows] * (iou >= MASK_IOU))
         return Truth((shares >= BINARY).to(shares), by_mask)
 
-    def losses(self, found: Found, samples: Samples, targets: list[dict], truth: Truth) -> dict[str, Tensor]:
+    def losses(self, outputs: RunOutputs, samples: Samples, targets: list[dict], truth: Truth) -> dict[str, Tensor]:
         """loss_classifier and loss_box_reg by the boxes, loss_mask (twice), loss_mask_classifier by the masks."""
-        positives, masks = samples.positives(), found.masks[samples.positive_rows()]
-        losses = self.box_stage.losses(found.box_logits, found.deltas, samples, targets)
+        positives, masks = samples.positives(), outputs.masks[samples.positive_rows()]
+        losses = self.box_stage.losses(outputs.box_logits, outputs.deltas, samples, targets)
         loss = mask_loss(masks[:, None], positives, truth.masks, background_channels=False)
         losses["loss_mask"] = MASK_WEIGHT * loss
         losses["loss_mask_classifier"] = (
-            F.cross_entropy(found.mask_logits, truth.labels) if len(truth.labels) else found.mask_logits.sum() * 0
+            F.cross_entropy(outputs.mask_logits, truth.labels) if len(truth.labels) else outputs.mask_logits.sum() * 0
         )
         return losses
 
@@ -171,7 +171,8 @@ class NetworkCascadeHeads(nn.Module):
         self, boxes: list[Tensor], deltas: Tensor, labels: Tensor, image_sizes: list[tuple[int, int]]
     ) -> list[Tensor]:
         """Boxes [N,4] per image moved by their deltas [R,1+K,4] of the classes [R]; background stays."""
-        return self.box_stage.refine(boxes, deltas, image_sizes, list(labels.split([len(one) for one in boxes])))
+        counts = [len(image_boxes) for image_boxes in boxes]
+        return self.box_stage.refine(boxes, deltas, image_sizes, list(labels.split(counts)))
 
     def prepare(
         self, features: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[dict] | None
@@ -183,12 +184,12 @@ class NetworkCascadeHeads(nn.Module):
         self, features: list[Tensor], context: None, proposals: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> list[dict[str, Tensor]]:
         """Detections without masks: of the best proposals and of what they are regressed to, by the masks' classes."""
-        proposals = [one[:PROPOSALS] for one in proposals]
+        proposals = [image_proposals[:PROPOSALS] for image_proposals in proposals]
         first = self.run(self.pooler(features, proposals))
         moved = self.regressed(proposals, first.deltas, first.mask_logits.argmax(1), image_sizes)
         second = self.run(self.pooler(features, moved))
-        counts = [len(one) for one in proposals]
-        scores = zip(*(one.mask_logits.softmax(-1).split(counts) for one in (first, second)), strict=True)
+        counts = [len(image_proposals) for image_proposals in proposals]
+        scores = zip(*(outputs.mask_logits.softmax(-1).split(counts) for outputs in (first, second)), strict=True)
         return [
             self._detect(torch.cat(pair), torch.cat(boxes), size)
             for pair, *boxes, size in zip(scores, proposals, moved, image_sizes, strict=True)
@@ -202,13 +203,13 @@ class NetworkCascadeHeads(nn.Module):
         return self.run(self.pooler(features, boxes)).mask_logits.softmax(-1)
 
     def mask_inference(
-        self, features: list[Tensor], context: None, found: list[dict[str, Tensor]]
+        self, features: list[Tensor], context: None, detections: list[dict[str, Tensor]]
     ) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,21,21]: probabilities, scaled so that what is pasted at 0.5 reaches 0.4."""
-        if not sum(len(one["boxes"]) for one in found):
-            return attach_masks(found, features[0].new_zeros((0, 1, 1)))
-        masks = self.mask_layers(self.pooler(features, [one["boxes"] for one in found])).sigmoid()
-        return attach_masks(found, masks * (0.5 / BINARY))
+        if not sum(len(image["boxes"]) for image in detections):
+            return attach_masks(detections, features[0].new_zeros((0, 1, 1)))
+        masks = self.mask_layers(self.pooler(features, [image["boxes"] for image in detections])).sigmoid()
+        return attach_masks(detections, masks * (0.5 / BINARY))
 
     def dry_run(self, features: list[Tensor], *, proposals: int, detections: int) -> None:
         """Run the learned parts on placeholder RoI features, once a cascade."""

@@ -50,10 +50,12 @@ class PointRendBranch(MaskBranch):
         chosen = of_class(coarse.detach(), torch.cat(positives.labels), background_channels=self.background_channels)
         points = uncertain_points(chosen, TRAINING_POINTS)
         logits = self.point_logits(features, positives.boxes, coarse, points)
-        wanted = point_labels(points, positives, targets)
+        labels_at_points = point_labels(points, positives, targets)
         return {
             "loss_mask": self.loss(coarse, positives, targets),
-            "loss_mask_point": mask_loss(logits, positives, wanted, background_channels=self.background_channels),
+            "loss_mask_point": mask_loss(
+                logits, positives, labels_at_points, background_channels=self.background_channels
+            ),
         }
 
     def point_logits(self, features: list[Tensor], boxes: list[Tensor], coarse: Tensor, points: Tensor) -> Tensor:
@@ -61,16 +63,16 @@ class PointRendBranch(MaskBranch):
         fine = sample_boxes(features[0], boxes, points, stride=self.pooler.stride)
         return self.point_head(fine, sample_maps(coarse, points)).float()
 
-    def inference(self, features: list[Tensor], found: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    def inference(self, features: list[Tensor], detections: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,224,224], probabilities of their class.
 
         The point head evaluates a regular 28 x 28 grid, then 784 uncertain points at 56, 112 and 224. The coarse mask
         is never up-sampled into the result.
         """
-        labels = torch.cat([one["labels"] for one in found])
+        labels = torch.cat([image["labels"] for image in detections])
         if not len(labels):
-            return attach_masks(found, features[0].new_zeros((0, 1, 1)))
-        boxes = [one["boxes"] for one in found]
+            return attach_masks(detections, features[0].new_zeros((0, 1, 1)))
+        boxes = [image["boxes"] for image in detections]
         coarse = self.head(self.roi_features(features, boxes)).float()
 
         def evaluate(points: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ class PointRendBranch(MaskBranch):
 
         grid = regular_grid(FIRST_SIDE, device=labels.device).expand(len(labels), -1, -1)
         first = evaluate(grid).unflatten(1, (FIRST_SIDE, FIRST_SIDE))
-        return attach_masks(found, subdivide(evaluate, first, steps=STEPS, points=STEP_POINTS).sigmoid())
+        return attach_masks(detections, subdivide(evaluate, first, steps=STEPS, points=STEP_POINTS).sigmoid())
 
     def dry_run(self, features: list[Tensor], *, detections: int) -> None:
         """Run the coarse head once and the point head on each step's points."""

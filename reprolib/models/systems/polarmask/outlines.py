@@ -41,7 +41,7 @@ def _outline(mask: np.ndarray, *, like: Tensor) -> Outline:
     y, x = np.nonzero(region & ~ndimage.binary_erosion(region))
     corner = torch.tensor([left, top], dtype=torch.float32)
     points = torch.from_numpy(np.stack([x, y], axis=1)).float()
-    places = (((one + 0.5) / times + corner).to(like.device) for one in (points, polygon_centroid(region)))
+    places = (((pixels + 0.5) / times + corner).to(like.device) for pixels in (points, polygon_centroid(region)))
     return Outline(*places)
 
 

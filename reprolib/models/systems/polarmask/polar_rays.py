@@ -27,9 +27,9 @@ def rays_to(outline: Tensor, points: Tensor, *, count: int = RAYS) -> Tensor:
     tried = (
         torch.arange(count, device=points.device) * (360 // count) + torch.tensor(TRIED, device=points.device)[:, None]
     )
-    found = furthest[:, tried % 360]  # [P,tries,count]
-    first = (found > 0).int().argmax(1, keepdim=True)
-    return found.gather(1, first)[:, 0].clamp(min=NOTHING)
+    lengths = furthest[:, tried % 360]  # [P,tries,count]
+    first = (lengths > 0).int().argmax(1, keepdim=True)
+    return lengths.gather(1, first)[:, 0].clamp(min=NOTHING)
 
 
 def polar_centreness(rays: Tensor) -> Tensor:
@@ -37,9 +37,9 @@ def polar_centreness(rays: Tensor) -> Tensor:
     return (rays.amin(1) / rays.amax(1)).sqrt()
 
 
-def polar_iou_loss(rays: Tensor, wanted: Tensor) -> Tensor:
+def polar_iou_loss(rays: Tensor, target_rays: Tensor) -> Tensor:
     """[P,rays] px, both -> [P] log of the sum of the longer over that of the shorter of each pair (Eq. 7)."""
-    return (torch.maximum(rays, wanted).sum(1) / torch.minimum(rays, wanted).sum(1).clamp(min=NOTHING)).log()
+    return (torch.maximum(rays, target_rays).sum(1) / torch.minimum(rays, target_rays).sum(1).clamp(min=NOTHING)).log()
 
 
 def polygons_of(points: Tensor, rays: Tensor, *, size: tuple[int, int]) -> Tensor:

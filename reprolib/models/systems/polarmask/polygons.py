@@ -22,7 +22,7 @@ def fill_polygons(polygons: Tensor, size: tuple[int, int]) -> Tensor:
 def _fill(polygons: Tensor, height: int, width: int) -> Tensor:
     """Every edge turns, in each row that it crosses, all pixels right of it from outside to inside or back."""
     x, y = polygons[..., None].unbind(2)  # [N,V,1]
-    next_x, next_y = (torch.roll(one, -1, dims=1) for one in (x, y))
+    next_x, next_y = (torch.roll(corners, -1, dims=1) for corners in (x, y))
     rows = torch.arange(height, device=polygons.device) + 0.5
     crossed = (y <= rows) != (next_y <= rows)  # [N,V,H]
     share = (rows - y) / torch.where(crossed, next_y - y, 1.0)

@@ -78,18 +78,18 @@ class QueryInstHead(nn.Module):
         batch, whole = len(features[0]), tuple(STRIDE * side for side in features[0].shape[-2:])
         first = box_convert(self.boxes.float(), "cxcywh", "xyxy")
         boxes = torch.stack([first * unit_of(first, size) for size in image_sizes or [whole] * batch])
-        queries, found = self.queries.repeat(batch, 1, 1), []
+        queries, stages = self.queries.repeat(batch, 1, 1), []
         for stage in self.stages:
             attended = stage.attend(queries)
             queries, logits, deltas = stage(attended, pool(self.box_pooler, boxes))
             moved = self.coder.decode_single(deltas.flatten(0, 1), boxes.flatten(0, 1)).view_as(boxes)
-            found.append((logits, moved, attended))
+            stages.append((logits, moved, attended))
             boxes = moved.detach()
         masks = None
         if not self.training:
             masks = self.mask_heads[-1](pool(self.mask_pooler, boxes), attended.flatten(0, 1))
             masks = masks.unflatten(0, (batch, -1))
-        logits, moved, attended = (list(parts) for parts in zip(*found, strict=True))
+        logits, moved, attended = (list(parts) for parts in zip(*stages, strict=True))
         return Predictions(logits, moved, attended, features, masks)
 
     def losses(self, predictions: Predictions, batch: Batch, targets: list[dict]) -> dict[str, Tensor]:
@@ -97,12 +97,12 @@ class QueryInstHead(nn.Module):
         sums: dict[str, Tensor] = {}
         for stage, (logits, boxes) in enumerate(zip(predictions.logits, predictions.boxes, strict=True)):
             matched = [
-                match(*one, target, size)
-                for *one, target, size in zip(logits, boxes.detach(), targets, batch.image_sizes, strict=True)
+                match(*outputs, target, size)
+                for *outputs, target, size in zip(logits, boxes.detach(), targets, batch.image_sizes, strict=True)
             ]
-            found = stage_losses(logits, boxes, matched, targets, batch.image_sizes)
-            found["loss_mask"] = self._mask_loss(stage, predictions, matched, targets)
-            sums = {name: sums.get(name, 0) + loss for name, loss in found.items()}
+            losses = stage_losses(logits, boxes, matched, targets, batch.image_sizes)
+            losses["loss_mask"] = self._mask_loss(stage, predictions, matched, targets)
+            sums = {name: sums.get(name, 0) + loss for name, loss in losses.items()}
         # Levels that no box has read get zeros for gradients: processes that train together wait for all of them.
         sums["loss_box"] = sums["loss_box"] + sum(level.flatten()[:0].sum() for level in predictions.features)
         return sums
@@ -110,21 +110,21 @@ class QueryInstHead(nn.Module):
     def _mask_loss(self, stage: int, predictions: Predictions, matched: list[Matched], targets: list[dict]) -> Tensor:
         """Masks in the stage's own moved boxes, learnt by the queries that have an instance."""
         head = self.mask_heads[stage]
-        if not sum(len(one.queries) for one in matched):
+        if not sum(len(pairs.queries) for pairs in matched):
             return 0 * sum(parameter.sum() for parameter in head.parameters())  # its norms need a row
-        boxes, queries, labels, wanted = [], [], [], []
-        for index, (found, target) in enumerate(zip(matched, targets, strict=True)):
-            boxes.append(predictions.boxes[stage][index, found.queries].detach())
-            queries.append(predictions.attended[stage][index, found.queries])
-            labels.append(target["labels"][found.instances])
+        boxes, queries, labels, masks = [], [], [], []
+        for index, (pairs, target) in enumerate(zip(matched, targets, strict=True)):
+            boxes.append(predictions.boxes[stage][index, pairs.queries].detach())
+            queries.append(predictions.attended[stage][index, pairs.queries])
+            labels.append(target["labels"][pairs.instances])
             original = scale_boxes(boxes[-1], *target["to_original"])
-            wanted.append(
-                cut_masks(target["masks"], original, found.instances, size=4 * POOLED, aligned=True, binary=True)
+            masks.append(
+                cut_masks(target["masks"], original, pairs.instances, size=4 * POOLED, aligned=True, binary=True)
             )
         label = torch.cat(labels)
         logits = head(self.mask_pooler(predictions.features, boxes), torch.cat(queries))
         rows = torch.arange(len(label), device=label.device)
-        return mask_loss(logits[rows, label - 1], torch.cat(wanted))
+        return mask_loss(logits[rows, label - 1], torch.cat(masks))
 
     def detections(self, predictions: Predictions, batch: Batch) -> list[dict[str, Tensor]]:
         """Boxes [N,4] px, labels [N], scores [N] of the class, masks bool [N,H,W] of each image; no NMS.
@@ -141,7 +141,7 @@ class QueryInstHead(nn.Module):
             kept = scores > self.rule.score_threshold
             queries, labels, scores = inside[queries[kept]], labels[kept], scores[kept]
             # A mask lies in the box as it was pooled, which may reach beyond the image.
-            whole, seen = (scale_boxes(one[queries], *batch.to_original(index)) for one in (boxes, clipped))
+            whole, seen = (scale_boxes(corners[queries], *batch.to_original(index)) for corners in (boxes, clipped))
             masks = paste_masks(predictions.masks[index, queries, labels - 1].sigmoid(), whole, original)
             results.append({"boxes": seen, "labels": labels, "scores": scores, "masks": masks})
         return results

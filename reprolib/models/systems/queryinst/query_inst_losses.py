@@ -19,10 +19,10 @@ def match(logits: Tensor, boxes: Tensor, target: dict, size: tuple[int, int]) ->
 
     The distance of boxes is that of their corners in parts of the image, as in the loss.
     """
-    wanted, units = target["boxes"].to(boxes), unit_of(boxes, size)
-    corners = torch.cdist(boxes / units, wanted / units, 1)
+    instance_boxes, units = target["boxes"].to(boxes), unit_of(boxes, size)
+    corners = torch.cdist(boxes / units, instance_boxes / units, 1)
     cost = CLASS_WEIGHT * focal_class_cost(logits, target["labels"]) + BOX_WEIGHT * corners
-    return hungarian(cost - GIOU_WEIGHT * generalized_box_iou(boxes, wanted))
+    return hungarian(cost - GIOU_WEIGHT * generalized_box_iou(boxes, instance_boxes))
 
 
 def stage_losses(
@@ -34,12 +34,12 @@ def stage_losses(
     """
     labels = torch.zeros(logits.shape[:2], dtype=torch.long, device=logits.device)
     corner, overlap = boxes.sum() * 0, boxes.sum() * 0
-    for index, (found, target, size) in enumerate(zip(matched, targets, sizes, strict=True)):
-        labels[index, found.queries] = target["labels"][found.instances]
-        own, wanted = boxes[index, found.queries], target["boxes"].to(boxes)[found.instances]
-        corner = corner + ((own - wanted) / unit_of(boxes, size)).abs().sum()
-        overlap = overlap + generalized_box_iou_loss(own, wanted, reduction="sum")
-    each = 1 / max(1, sum(len(one.queries) for one in matched))
+    for index, (pairs, target, size) in enumerate(zip(matched, targets, sizes, strict=True)):
+        labels[index, pairs.queries] = target["labels"][pairs.instances]
+        predicted, instance_boxes = boxes[index, pairs.queries], target["boxes"].to(boxes)[pairs.instances]
+        corner = corner + ((predicted - instance_boxes) / unit_of(boxes, size)).abs().sum()
+        overlap = overlap + generalized_box_iou_loss(predicted, instance_boxes, reduction="sum")
+    each = 1 / max(1, sum(len(pairs.queries) for pairs in matched))
     return {
         "loss_class": CLASS_WEIGHT * each * focal_loss(logits.flatten(0, 1), labels.flatten()).sum(),
         "loss_box": BOX_WEIGHT * each * corner,

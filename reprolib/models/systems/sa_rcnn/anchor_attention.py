@@ -63,13 +63,13 @@ class AttentiveRegionProposals(RegionProposals):
             # The 1x1 runs a second time, which costs next to nothing; the head's interface stays the RPN's.
             logits = self.head.locate(features)
             sizes = [size for (size,) in self.anchor_generator.sizes]
-            wanted = centre_regions(
+            regions = centre_regions(
                 [target["boxes"] for target in targets],
                 shapes=[level.shape[-2:] for level in logits],
                 image_size=batch.tensors.shape[-2:],
                 sizes=sizes,
             )
-            losses["loss_anchor_attention"] = attention_loss(logits, wanted)
+            losses["loss_anchor_attention"] = attention_loss(logits, regions)
         return proposals, losses
 
 
@@ -88,7 +88,7 @@ def centre_regions(
     its sides, which touches at least one position. image_size: (height, width) of the batch in pixels.
     """
     return [
-        torch.stack([_level_regions(one, level, shape, image_size, sizes, ratio) for one in boxes])
+        torch.stack([_level_regions(image_boxes, level, shape, image_size, sizes, ratio) for image_boxes in boxes])
         for level, shape in enumerate(shapes)
     ]
 
@@ -122,15 +122,15 @@ def _touched(centre: Tensor, half: Tensor, *, count: int, length: int) -> Tensor
 def nearest_level(boxes: Tensor, sizes: Sequence[float]) -> Tensor:
     """boxes [N,4] xyxy in pixels -> [N] indices of the anchor size nearest to the square root of the area."""
     width, height = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3).unbind(1)
-    wanted = numbers_like(sizes, boxes).log2()
-    return ((width * height).log2()[:, None] / 2 - wanted).abs().argmin(1)
+    anchor_sizes = numbers_like(sizes, boxes).log2()
+    return ((width * height).log2()[:, None] / 2 - anchor_sizes).abs().argmin(1)
 
 
-def attention_loss(logits: list[Tensor], wanted: list[Tensor]) -> Tensor:
+def attention_loss(logits: list[Tensor], regions: list[Tensor]) -> Tensor:
     """Focal loss (alpha 0.25, gamma 2) over all positions of all levels, divided by the number of positive ones."""
     flat = torch.cat([level.float().flatten() for level in logits])
-    target = torch.cat([level.flatten() for level in wanted])
-    return sigmoid_focal_loss(flat, target, alpha=0.25, gamma=2, reduction="sum") / target.sum().clamp(min=1)
+    targets = torch.cat([level.flatten() for level in regions])
+    return sigmoid_focal_loss(flat, targets, alpha=0.25, gamma=2, reduction="sum") / targets.sum().clamp(min=1)
 
 
 def attentive_region_proposals(scale: Scale, *, dialect: str, aam_gate: str = "multiply") -> AttentiveRegionProposals:

@@ -31,10 +31,10 @@ class GlobalContextHead(nn.Module):
 
     def loss(self, logits: Tensor, targets: list[dict]) -> Tensor:
         """Weighted binary cross-entropy, averaged over all entries, with the set of classes in each image."""
-        wanted = torch.zeros_like(logits)
-        for row, target in zip(wanted, targets, strict=True):
+        present = torch.zeros_like(logits)
+        for row, target in zip(present, targets, strict=True):
             row.index_fill_(0, target["labels"] - 1, 1.0)  # a number written by indices would be copied there first
-        return self.loss_weight * F.binary_cross_entropy_with_logits(logits, wanted)
+        return self.loss_weight * F.binary_cross_entropy_with_logits(logits, present)
 
 
 def per_box(context: Tensor, boxes: list[Tensor]) -> Tensor:

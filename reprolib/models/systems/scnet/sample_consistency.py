@@ -74,10 +74,10 @@ class SampleConsistencyHeads(CascadeHeads):
         return Context(embedding, of_image), losses
 
     def box_features(self, features: list[Tensor], context: Context, boxes: list[Tensor]) -> Tensor:
-        found = self.box_pooler(features, boxes)
+        roi_features = self.box_pooler(features, boxes)
         if context.semantic is not None:
-            found = found + self.semantic.box_features(context.semantic, boxes)
-        return found if context.of_image is None else found + per_box(context.of_image, boxes)
+            roi_features = roi_features + self.semantic.box_features(context.semantic, boxes)
+        return roi_features if context.of_image is None else roi_features + per_box(context.of_image, boxes)
 
     def mask_features(
         self, features: list[Tensor], context: Context, boxes: list[Tensor], vectors: Tensor | None
@@ -86,12 +86,12 @@ class SampleConsistencyHeads(CascadeHeads):
 
         vectors: what the last box stage's head makes of these boxes, [R,hidden]; not read without a relay.
         """
-        found = self.mask_branch.roi_features(features, boxes)
+        roi_features = self.mask_branch.roi_features(features, boxes)
         if context.semantic is not None:
-            found = found + self.semantic.mask_features(context.semantic, boxes)
+            roi_features = roi_features + self.semantic.mask_features(context.semantic, boxes)
         if context.of_image is not None:
-            found = found + per_box(context.of_image, boxes)
-        return conv_layout(found if self.relay is None else found + self.relay(vectors))
+            roi_features = roi_features + per_box(context.of_image, boxes)
+        return conv_layout(roi_features if self.relay is None else roi_features + self.relay(vectors))
 
     def losses(
         self,
@@ -121,17 +121,17 @@ class SampleConsistencyHeads(CascadeHeads):
         return losses | {"loss_mask": sum(self.stage_weights) * self.mask_branch.loss(logits, positives, targets)}
 
     def mask_inference(
-        self, features: list[Tensor], context: Context, found: list[dict[str, Tensor]]
+        self, features: list[Tensor], context: Context, detections: list[dict[str, Tensor]]
     ) -> list[dict[str, Tensor]]:
         """The detections with `masks` [N,o,o]. The last box stage reads the final boxes again, for the relay."""
-        labels = torch.cat([one["labels"] for one in found])
+        labels = torch.cat([image["labels"] for image in detections])
         if not len(labels):
-            return attach_masks(found, features[0].new_zeros((0, 1, 1)))
-        boxes, vectors = [one["boxes"] for one in found], None
+            return attach_masks(detections, features[0].new_zeros((0, 1, 1)))
+        boxes, vectors = [image["boxes"] for image in detections], None
         if self.relay is not None:
             vectors = self.box_stages[-1].head(self.box_features(features, context, boxes))
         return attach_masks(
-            found, self.mask_branch.masks(self.mask_features(features, context, boxes, vectors), labels)
+            detections, self.mask_branch.masks(self.mask_features(features, context, boxes, vectors), labels)
         )
 
     def dry_run(self, features: list[Tensor], *, proposals: int, detections: int) -> None:

@@ -97,8 +97,8 @@ class SOLOv2Head(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Predictions:
         maps = level_maps(features[:5])
-        found = [self.branches(x, level.grid) for x, level in zip(maps, self.levels, strict=True)]
-        categories, kernels = (list(parts) for parts in zip(*found, strict=True))
+        outputs = [self.branches(x, level.grid) for x, level in zip(maps, self.levels, strict=True)]
+        categories, kernels = (list(parts) for parts in zip(*outputs, strict=True))
         return Predictions(categories, kernels, self.mask_feature(self.mask_maps(features)))
 
     def mask_maps(self, features: list[Tensor]) -> list[Tensor]:
@@ -113,16 +113,16 @@ class SOLOv2Head(nn.Module):
             for index, (target, inside) in enumerate(zip(targets, batch.image_sizes, strict=True))
         ]
         with torch.no_grad():
-            assigned = [self.assign(wanted, cells) for cells, wanted in every]
-            pairs = rows_where([one.flatten() for one in assigned])  # of instance and cell
-        logits, labels, masks, wanted_masks = [], [], [], []
-        for (cells, wanted), chosen, pair in zip(every, assigned, pairs, strict=True):
+            assigned = [self.assign(image_targets, cells) for cells, image_targets in every]
+            pairs = rows_where([chosen.flatten() for chosen in assigned])  # of instance and cell
+        logits, labels, masks, target_masks = [], [], [], []
+        for (cells, image_targets), chosen, pair in zip(every, assigned, pairs, strict=True):
             instance, cell = pair // chosen.shape[1], pair % chosen.shape[1]
             logits.append(cells.categories)
-            labels.append(cell_labels(chosen, wanted.labels))
+            labels.append(cell_labels(chosen, image_targets.labels))
             masks.append(dynamic_masks(cells.kernels[cell], cells.mask_feature).float().sigmoid())
-            wanted_masks.append(wanted.masks[instance])
-        return self.criterion(*(torch.cat(parts) for parts in (logits, labels, masks, wanted_masks)))
+            target_masks.append(image_targets.masks[instance])
+        return self.criterion(*(torch.cat(parts) for parts in (logits, labels, masks, target_masks)))
 
     def detections(self, predictions: Predictions, batch: Batch) -> list[dict[str, Tensor]]:
         """Boxes [N,4] px around the masks, labels [N], scores [N], masks bool [N,H,W] of each image."""

@@ -49,5 +49,5 @@ def image_detections(
     maps = masks[cell[kept]] + (0.5 - mask_threshold)  # resized, they are compared with 0.5
     resized = rescale_masks(maps, original_size, image_size=image_size)
     boxes, some = mask_boxes(resized)
-    found = {"boxes": boxes, "labels": label, "scores": score, "masks": resized}
-    return found if some.all() else {key: value[some] for key, value in found.items()}
+    detections = {"boxes": boxes, "labels": label, "scores": score, "masks": resized}
+    return detections if some.all() else {key: value[some] for key, value in detections.items()}

@@ -17,8 +17,8 @@ CENTRE = 0.2  # side of the centre region, of the box's
 COLLISIONS = ("both_masks", "last_wins")
 
 
-class Wanted(NamedTuple):
-    """One image's truth, seen by the cells of all levels, joined in their order."""
+class CellTargets(NamedTuple):
+    """An image's instances and the cells that may learn them; cells of all levels, one level after the other."""
 
     candidates: Tensor  # [G,cells] bool: the cell lies in the instance's centre region, on a level of its size
     labels: Tensor  # [G] in 1..K
@@ -26,7 +26,7 @@ class Wanted(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """One image's predictions, joined likewise; with gradients."""
+    """The predictions of one image at the cells of all levels, in the same order; with gradients."""
 
     categories: Tensor  # [cells,K] logits
     kernels: Tensor  # [cells,E]
@@ -39,18 +39,18 @@ def dynamic_masks(kernels: Tensor, mask_feature: Tensor) -> Tensor:
 
 
 # Which of several instances a cell learns: candidates in, candidates out [G,cells], fewer. Runs without gradients.
-Assign = Callable[[Wanted, Cells], Tensor]
+Assign = Callable[[CellTargets, Cells], Tensor]
 
 
-def both_masks(wanted: Wanted, cells: Cells) -> Tensor:
+def both_masks(targets: CellTargets, cells: Cells) -> Tensor:
     """The rule of the published code: a cell's category is its last instance's, its kernel learns all their masks."""
-    return wanted.candidates
+    return targets.candidates
 
 
-def last_wins(wanted: Wanted, cells: Cells) -> Tensor:
+def last_wins(targets: CellTargets, cells: Cells) -> Tensor:
     """A cell learns its last instance alone."""
-    last = last_instance(wanted.candidates)
-    rows = torch.arange(1, 1 + len(wanted.candidates), device=last.device)
+    last = last_instance(targets.candidates)
+    rows = torch.arange(1, 1 + len(targets.candidates), device=last.device)
     return rows[:, None] == last
 
 
@@ -75,7 +75,7 @@ def cell_labels(assigned: Tensor, labels: Tensor) -> Tensor:
 @torch.no_grad()
 def instance_targets(
     target: dict, levels: Sequence[Level], *, image_size: tuple[int, int], mask_size: tuple[int, int]
-) -> Wanted:
+) -> CellTargets:
     """The truth of one image.
 
     target: as `InputTransform` gives it, boxes in px of the batch and masks of the original size. image_size: (height,
@@ -89,7 +89,7 @@ def instance_targets(
     inside = round(image_size[0] / 4), round(image_size[1] / 4)
     resized = masks_in_batch(masks, inside, mask_size)
     seen = [centre_cells(boxes, centres, level, size=padded).flatten(1) for level in levels]
-    return Wanted(candidates=torch.cat(seen, dim=1), labels=target["labels"], masks=resized)
+    return CellTargets(candidates=torch.cat(seen, dim=1), labels=target["labels"], masks=resized)
 
 
 def centre_cells(boxes: Tensor, centres: Tensor, level: Level, *, size: tuple[int, int]) -> Tensor:

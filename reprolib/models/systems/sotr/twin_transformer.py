@@ -23,7 +23,7 @@ class LineAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         parts = self.query(x), *self.key_value(x).chunk(2, dim=2)
-        heads = [one.unflatten(2, (self.heads, -1)).transpose(1, 2) for one in parts]
+        heads = [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts]
         return self.output(F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
 
 

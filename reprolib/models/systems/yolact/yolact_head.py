@@ -71,7 +71,7 @@ class AnchorBranches(nn.Module):
         x = self.shared(x).relu()
         per_cell = [output(x).permute(0, 2, 3, 1) for output in self.outputs]
         logits, deltas, coefficients = (
-            one.reshape(len(one), -1, one.shape[-1] // len(RATIOS)).float() for one in per_cell
+            maps.reshape(len(maps), -1, maps.shape[-1] // len(RATIOS)).float() for maps in per_cell
         )
         return logits, deltas, coefficients.tanh()
 
@@ -102,8 +102,8 @@ class YOLACTHead(nn.Module):
         self.semantic = xavier_conv(channels, num_classes, kernel_size=1)
 
     def forward(self, features: list[Tensor]) -> Predictions:
-        found = [self.branches(level) for level in features]
-        logits, deltas, coefficients = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+        levels = [self.branches(level) for level in features]
+        logits, deltas, coefficients = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
         return Predictions(
             logits,
             deltas,
@@ -122,8 +122,8 @@ class YOLACTHead(nn.Module):
             rows = torch.where(label > 0)[0]
             instance, positives = instance[rows], positives + len(rows)
             classes.append(class_loss(predictions.logits[index], label, without_positives=not self.as_published))
-            wanted = CODER.encode(target["boxes"][instance], anchors[rows])
-            boxes.append(F.smooth_l1_loss(predictions.deltas[index, rows], wanted, reduction="sum"))
+            target_deltas = CODER.encode(target["boxes"][instance], anchors[rows])
+            boxes.append(F.smooth_l1_loss(predictions.deltas[index, rows], target_deltas, reduction="sum"))
             masks.append(
                 mask_loss(
                     predictions.prototypes[index],

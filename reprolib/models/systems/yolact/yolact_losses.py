@@ -24,8 +24,8 @@ def class_loss(logits: Tensor, labels: Tensor, *, without_positives: bool) -> Te
     entropy = F.cross_entropy(logits, labels.clamp(min=0), reduction="none")
     positives, background = labels > 0, labels == 0
     count = int(positives.sum())
-    wanted = NEGATIVES * count if count or not without_positives else int(background.sum())
-    hardest = entropy.detach().masked_fill(~background, -1.0).topk(min(wanted, int(background.sum()))).indices
+    negatives = NEGATIVES * count if count or not without_positives else int(background.sum())
+    hardest = entropy.detach().masked_fill(~background, -1.0).topk(min(negatives, int(background.sum()))).indices
     return entropy[positives].sum() + entropy[hardest].sum()
 
 
@@ -43,9 +43,9 @@ def mask_loss(
         coefficients, instance = coefficients[drawn], instance[drawn]
     logits = (coefficients @ prototypes.flatten(1)).unflatten(1, prototypes.shape[1:]).float()
     used, instance = instance.unique(return_inverse=True)
-    wanted = (sample_masks(target["masks"][used], tuple(logits.shape[-2:])) > 0.5).to(logits)[instance]
+    masks = (sample_masks(target["masks"][used], tuple(logits.shape[-2:])) > 0.5).to(logits)[instance]
     boxes = to_mask_pixels(target["boxes"][used], size, logits)[instance]
-    entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * inside_boxes(boxes, logits)
+    entropy = F.binary_cross_entropy_with_logits(logits, masks, reduction="none") * inside_boxes(boxes, logits)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1).clamp(min=1)
     total = (entropy.sum((1, 2)) / areas).sum()
     return total * (count / MOST_MASKS) if rescale and count > MOST_MASKS else total
@@ -54,10 +54,10 @@ def mask_loss(
 def semantic_loss(logits: Tensor, target: dict) -> Tensor:
     """logits [K,h,w] of one image -> binary cross-entropy with each class's union of masks, mean over pixels."""
     masks = sample_masks(target["masks"], tuple(logits.shape[-2:])) > 0.5
-    wanted = torch.zeros_like(logits)
+    unions = torch.zeros_like(logits)
     for mask, label in zip(masks, target["labels"].tolist(), strict=True):
-        wanted[label - 1].masked_fill_(mask, 1.0)
-    return mask_cross_entropy(logits, wanted).sum()
+        unions[label - 1].masked_fill_(mask, 1.0)
+    return mask_cross_entropy(logits, unions).sum()
 
 
 def to_mask_pixels(boxes: Tensor, size: tuple[int, int], masks: Tensor) -> Tensor:
