@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reprolib.data.acquire.archives import checked_members, open_zip
+from reprolib.data.acquire.archives import Limits, checked_members, open_zip
 from reprolib.data.catalog import prepare
 from reprolib.data.coco import CocoInstances
 from reprolib.data.errors import DataError
@@ -168,7 +168,7 @@ def test_archives_that_point_outside_are_refused(tmp_path, members, evil):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_links_duplicates_and_bombs_are_refused(tmp_path):
-    limits = {"max_files": 3, "max_file_bytes": 1000, "max_bytes": 1500}
+    limits = Limits(files=3, file_bytes=1000, bytes=1500)
     link = zipfile.ZipInfo("link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     cases = {
@@ -184,7 +184,7 @@ def test_links_duplicates_and_bombs_are_refused(tmp_path):
             for key, value in entries:
                 archive.writestr(key, value)
         with open_zip(path) as archive, pytest.raises(DataError, match=message):
-            checked_members(archive, **limits)
+            checked_members(archive, limits)
 
 
 def test_what_is_no_archive(tmp_path):

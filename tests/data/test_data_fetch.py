@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reprolib.data.acquire import checksums, drive, fetch
+from reprolib.data.acquire import checksums, drive
 from reprolib.data.acquire.fetch import gather, given_files
 from reprolib.data.card import Card, File
 from reprolib.data.errors import DataError
@@ -133,8 +133,8 @@ def test_what_cannot_be_fetched_is_asked_for_before_anything_else(server, card, 
 def test_room_for_everything_is_asked_before_a_byte_is_fetched(server, card, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     big = replace(card, unpacked_bytes=3_000_000)
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: usage._replace(free=5_000_000))
-    with pytest.raises(DataError, match=r"needs about 0\.0 GB .* make room"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5_000_000))
+    with pytest.raises(DataError, match=r"0\.0 GB to fetch and what they unpack to need about \d+ MB in .* make room"):
         gather(replace(big, unpacked_bytes=3_000_000), tmp_path, given={})
     assert server.requests == []
     (tmp_path / "b.tar.gz.part").write_bytes(b"0" * 500_000)  # what is here already is not asked for again

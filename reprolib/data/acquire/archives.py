@@ -7,7 +7,7 @@ import io
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from reprolib.data.acquire.magic import WEB_PAGE, kind_of_file
 from reprolib.data.errors import DataError
 
+Files = Mapping[str, Callable[[], bytes]]  # path in a zip or folder -> its bytes, read when called
 MAX_READ = 1 << 24  # bytes; tarfile reads a header of any stated length at once
 
 
@@ -60,12 +61,9 @@ def check_name(name: str, *, archive: Path | str) -> None:
         raise DataError(f"{archive}: {name!r} points out of the archive; do not use this file")
 
 
-def checked_members(
-    archive: zipfile.ZipFile, *, max_files: int, max_file_bytes: int, max_bytes: int
-) -> list[zipfile.ZipInfo]:
+def checked_members(archive: zipfile.ZipFile, limits: Limits) -> list[zipfile.ZipInfo]:
     """The zip archive's files, folders left out. Raises DataError for what `Inventory` refuses, for links and other
     special files, and for encryption."""
-    limits = Limits(files=max_files, file_bytes=max_file_bytes, bytes=max_bytes)
     inventory, files = Inventory(archive.filename, limits), []
     for member in archive.infolist():
         where = f"{archive.filename}: {member.filename!r}"
@@ -101,6 +99,22 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 @contextmanager
+def opened_files(source: Path, *, limits: Limits, patterns: tuple[str, ...]) -> Iterator[Files]:
+    """The files of a zip, or those of a folder that match the patterns at any depth; a folder's own name is part of
+    their paths. Raises DataError as `open_zip` and `checked_members` do."""
+    if source.is_dir():
+        whole = source.resolve()
+        paths = sorted(file for pattern in patterns for file in whole.rglob(pattern))
+        yield {file.relative_to(whole.parent).as_posix(): file.read_bytes for file in paths}
+        return
+    if source.suffix.lower() == ".rar":
+        raise DataError(f"{source}: RAR archives are not read here; unpack it and give the folder")
+    with open_zip(source) as archive:
+        members = checked_members(archive, limits)
+        yield {member.filename: lambda member=member: archive.read(member) for member in members}
+
+
+@contextmanager
 def open_tar_gz(path: Path) -> Iterator[tarfile.TarFile]:
     """Open a tar.gz archive for reading from its beginning to its end. When the block ends without an error the rest is
     read, to its checksum. Raises DataError for what is no gzip or no tar."""
@@ -116,7 +130,7 @@ def open_tar_gz(path: Path) -> Iterator[tarfile.TarFile]:
         raise DataError(f"{path}: not a whole tar.gz archive: {error}; remove it and fetch it again") from None
 
 
-def checked_tar_members(archive: tarfile.TarFile, path: Path, *, limits: Limits) -> Iterator[tarfile.TarInfo]:
+def checked_tar_members(archive: tarfile.TarFile, path: Path, limits: Limits) -> Iterator[tarfile.TarInfo]:
     """The files of a tar archive one after the other, as the archive is read. Raises DataError as `checked_members`
     does, at the member concerned: sizes are only known as they come."""
     inventory = Inventory(path, limits)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from reprolib.data.acquire.checksums import sha256_of
+from reprolib.data.acquire.progress import counted
 from reprolib.data.errors import DataError
 from reprolib.files import write_atomic, write_json
 
@@ -74,6 +76,22 @@ def _holds(file: Path, value: Mapping[str, object]) -> bool:
         return False
 
 
+def coco_document(
+    *,
+    info: Mapping[str, object],
+    categories: Sequence[Mapping[str, object]],
+    images: Sequence[Mapping[str, object]],
+    annotations: Iterable[Mapping[str, object]],
+) -> dict:
+    """A COCO-format document; annotations are numbered from 1, since pycocotools takes a match to id 0 for none."""
+    return {
+        "info": info,
+        "categories": categories,
+        "images": images,
+        "annotations": [{"id": number} | annotation for number, annotation in enumerate(annotations, start=1)],
+    }
+
+
 def write_document(path: Path, document: Mapping[str, object]) -> None:
     """Write COCO-format JSON without spaces."""
     write_atomic(path, json.dumps(document, separators=(",", ":")))
@@ -90,6 +108,16 @@ def part_of(document: Mapping[str, object], names: Collection[str], *, of: str) 
     return {**document, "images": images, "annotations": [a for a in document["annotations"] if a["image_id"] in ids]}
 
 
+def check_count(document: Mapping[str, object], images: int, ships: int | None, *, where: str, mend: str) -> None:
+    """Raise DataError, beginning with `where`, for another number of images or ships (None: any number)."""
+    counted_images, counted_ships = len(document["images"]), len(document["annotations"])
+    if counted_images != images or ships not in (None, counted_ships):
+        raise DataError(
+            f"{where} has {counted_images} images and {counted_ships} ships, there must be {images} and"
+            f" {'any number' if ships is None else ships}; this is not the published set: {mend}"
+        )
+
+
 def mask_fields(rle: Mapping[str, object], *, segmentation: object = None) -> dict:
     """`bbox` (xywh px, the outer edges of the outermost pixels), `area` (pixels) and `segmentation` of a mask.
 
@@ -100,6 +128,17 @@ def mask_fields(rle: Mapping[str, object], *, segmentation: object = None) -> di
         "area": int(coco_mask.area(rle)),
         "segmentation": segmentation or {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
     }
+
+
+def pixel_fields(mask: np.ndarray) -> dict:
+    """`mask_fields` of pixels, bool [H, W]."""
+    return mask_fields(coco_mask.encode(np.asfortranarray(mask, np.uint8)))
+
+
+def polygon_fields(polygons: Sequence[Sequence[float]], *, height: int, width: int) -> dict:
+    """`mask_fields` of polygons, which stay the segmentation; pycocotools relies on their being well-formed."""
+    rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return mask_fields(rle, segmentation=polygons)
 
 
 def split_names(name: str) -> tuple[str, ...]:
@@ -127,3 +166,10 @@ def check_image(file: Path | BinaryIO, *, width: int, height: int, where: str, m
             f" {width} x {height} {mode}".rstrip()
             + "; this is not the published image"
         )
+
+
+def check_images(folder: Path, images: Sequence[Mapping[str, object]], *, name: str) -> None:
+    """`check_image` of all images of a document, which lie in `folder`. name: of the data set, in printed lines."""
+    for image in counted(images, f"{name}:", "images checked"):
+        path = folder / image["file_name"]
+        check_image(path, width=image["width"], height=image["height"], where=str(path))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from reprolib.data.acquire.checksums import mismatch
 from reprolib.data.acquire.magic import HEAD_BYTES, check_kind
+from reprolib.data.acquire.progress import Progress, megabytes, require_space
 from reprolib.data.errors import DataError
 from reprolib.files import write_json
 
@@ -25,7 +25,6 @@ CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
 SLOW_SECONDS, SLOW_BYTES = 60.0, 60_000  # fewer bytes in that time: another connection may be faster
 ADVANCE = 1 << 20  # bytes after which the count of attempts starts again
-PROGRESS_SECONDS = 5.0
 USER_AGENT = "reprolib"
 
 
@@ -156,7 +155,7 @@ def _fetch(url: str, part: Path, *, checked: bool, size: int) -> bool:
         total = _total(response, begin=length)
         if size and total and total != size:
             raise _Refused(f"{url}: has {total} bytes, the published file {size}")
-        _check_space(part, needed=total - length, url=url)
+        require_space(part.parent, total - length, what=f"{url}: needs", mend="make room or give another root")
         if resumed:
             if begun.total and total != begun.total:
                 raise _Changed(f"{total} bytes there, {begun.total} when the part here was begun")
@@ -177,9 +176,8 @@ def _fetch(url: str, part: Path, *, checked: bool, size: int) -> bool:
 
 def _receive(response: http.client.HTTPResponse, part: Path, *, head: bytes, length: int, total: int) -> int:
     """Append the body to `part`, as it comes; returns the part's length."""
-    written = length
-    shown = window = time.monotonic()
-    in_window = 0
+    written, in_window = length, 0
+    window, progress, name = time.monotonic(), Progress(), part.name.removesuffix(".part")
     with part.open("ab" if length else "wb", buffering=0) as file:  # what has arrived is kept
         chunk = head
         # read1 returns what has arrived; read would wait for a whole chunk, and a timeout would lose its beginning.
@@ -195,10 +193,7 @@ def _receive(response: http.client.HTTPResponse, part: Path, *, head: bytes, len
                         f"{in_window} bytes in {now - window:.0f} s, at {written} of {total or '?'} bytes"
                     )
                 window, in_window = now, 0
-            if now - shown > PROGRESS_SECONDS:
-                shown = now
-                of = f" of {total / 1e6:.0f}" if total else ""
-                print(f"{part.name.removesuffix('.part')}: {written / 1e6:.0f}{of} MB", flush=True)
+            progress.say(f"{name}: {megabytes(written, total)}")
     return written
 
 
@@ -260,12 +255,3 @@ def _notes(part: Path) -> Path:
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
     _notes(part).unlink(missing_ok=True)
-
-
-def _check_space(part: Path, *, needed: int, url: str) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if needed > free:
-        raise DataError(
-            f"{url}: needs {needed / 1e6:.0f} MB in {part.parent}, which has {free / 1e6:.0f} MB free;"
-            " make room or give another root"
-        )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from pathlib import Path
 
 from reprolib.data.acquire.checksums import mismatch
 from reprolib.data.acquire.magic import check_file
+from reprolib.data.acquire.progress import Progress, megabytes, require_space
 from reprolib.data.errors import DataError
 
 TIMEOUT = 60.0  # seconds without a byte
 RETRIES = 5
-PROGRESS_SECONDS = 5.0
 
 
 def page(identifier: str) -> str:
@@ -35,6 +33,12 @@ def download_from_drive(identifier: str, target: Path, *, sha256: str = "", md5:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.drive")
     print(f"{target.name}: fetching from Google Drive ({page(identifier)})", flush=True)
+    progress = Progress()
+
+    def report(written: int, total: int | None) -> None:
+        require_space(target.parent, (total or written) - written, what=f"{target.name}: needs another")
+        progress.say(f"{target.name}: {megabytes(written, total)}")
+
     try:
         gdown.download(
             id=identifier,
@@ -44,7 +48,7 @@ def download_from_drive(identifier: str, target: Path, *, sha256: str = "", md5:
             use_cookies=False,  # never the user's own login
             timeout=TIMEOUT,
             retries=RETRIES,
-            progress=_Progress(target),
+            progress=report,
         )
         check_file(part, name=target.name)
     except (DownloadError, OSError) as error:  # requests' errors are OSErrors
@@ -58,22 +62,3 @@ def download_from_drive(identifier: str, target: Path, *, sha256: str = "", md5:
         raise DataError(f"{target.name}: what Google Drive gives is not the published file ({wrong}); {by_hand}")
     part.replace(target)
     return target
-
-
-class _Progress:
-    """Lines on how far it is; the first one sees whether the disk has room."""
-
-    def __init__(self, target: Path) -> None:
-        self.target, self.shown = target, 0.0
-
-    def __call__(self, written: int, total: int | None) -> None:
-        free = shutil.disk_usage(self.target.parent).free
-        if not self.shown and total and total - written > free:
-            raise DataError(
-                f"{self.target.name}: {(total - written) / 1e6:.0f} MB more in {self.target.parent}, which has"
-                f" {free / 1e6:.0f} MB free; make room"
-            )
-        if time.monotonic() - self.shown > PROGRESS_SECONDS:
-            self.shown = time.monotonic()
-            of = f" of {total / 1e6:.0f}" if total else ""
-            print(f"{self.target.name}: {written / 1e6:.0f}{of} MB", flush=True)

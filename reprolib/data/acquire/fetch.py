@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,6 +10,7 @@ from reprolib.data.acquire.checksums import LOCK, check_published, trust_first_u
 from reprolib.data.acquire.download import download
 from reprolib.data.acquire.drive import download_from_drive
 from reprolib.data.acquire.magic import check_file
+from reprolib.data.acquire.progress import require_space
 from reprolib.data.card import Card, File
 from reprolib.data.errors import DataError
 
@@ -92,19 +92,16 @@ def check_space(card: Card, folder: Path, missing: Iterable[File], *, unpacked: 
     missing = list(missing)
     if not missing:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     if unpacked is None:
         unpacked = card.unpacked_bytes * _size(missing) // _size(card.files)
     begun = sum(path.stat().st_size for file in missing for path in folder.glob(f"{file.name}.*part"))
     archives = _size(missing) - begun
-    needed = archives + unpacked
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(
-            f"data set {card.name}: needs about {needed / 1e9:.1f} GB ({archives / 1e9:.1f} GB to fetch, the rest"
-            f" unpacked) on the disk of {folder}, which has {free / 1e9:.1f} GB free; make room, or make"
-            f" {folder.parents[1]} a link to a larger disk"
-        )
+    require_space(
+        folder,
+        archives + unpacked,
+        what=f"data set {card.name}: {archives / 1e9:.1f} GB to fetch and what they unpack to need about",
+        mend=f"make room, or make {folder.parents[1]} a link to a larger disk",
+    )
 
 
 def _local(file: File, folder: Path, given: Given) -> Path | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -16,10 +15,10 @@ from typing import BinaryIO
 
 from reprolib.data.acquire.archives import Limits, checked_members, checked_tar_members, open_tar_gz, open_zip
 from reprolib.data.acquire.magic import check_file, kind_of_file
+from reprolib.data.acquire.progress import Progress, require_space
 from reprolib.data.errors import DataError
 
 CHUNK = 1 << 20
-PROGRESS_SECONDS = 5.0
 # RAR's method is not free, but these tools read it; the first that is installed is used. Values: arguments before the
 # archive, and the form of the target folder's argument.
 RAR_TOOLS = {
@@ -46,40 +45,39 @@ def unpack(archive: Path, folder: Path, *, limits: Limits | None = None) -> int:
     if unpacker is None:
         raise DataError(f"{archive}: neither zip, tar.gz nor RAR; unpack it by hand and give the folder (--from-dir)")
     try:
-        return unpacker(archive, folder, limits)
+        files = unpacker(archive, folder, limits)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DataError(f"{archive}: damaged ({error}); remove it and fetch it again") from error
     except OSError as error:
         raise DataError(f"{archive}: {error}; mend that, and the same command goes on where it stopped") from error
+    print(f"{archive.name}: {files} files", flush=True)
+    return files
 
 
 def _unpack_zip(archive: Path, folder: Path, limits: Limits) -> int:
+    progress = Progress()
     with open_zip(archive) as opened:
-        members = checked_members(
-            opened, max_files=limits.files, max_file_bytes=limits.file_bytes, max_bytes=limits.bytes
-        )
-        progress = _Progress(archive, files=len(members))
+        members = checked_members(opened, limits)
         places = [(member, _place(folder, member.filename, archive)) for member in members]
         missing = [(member, place) for member, place in places if not _is_there(place, member.file_size)]
-        _check_space(folder, sum(member.file_size for member, _ in missing), archive)
-        progress.done(len(members) - len(missing))
-        for member, place in missing:
+        require_space(folder, sum(member.file_size for member, _ in missing), what=f"{archive}: unpacks to another")
+        for number, (member, place) in enumerate(missing, start=len(members) - len(missing) + 1):
             with opened.open(member) as stream:  # reads up to the stated size and then checks the CRC
                 _write(stream, place, member.file_size, archive)
-            progress.done(1)
-    return progress.finish()
+            progress.say(f"{archive.name}: {number} of {len(members)} files unpacked")
+    return len(members)
 
 
 def _unpack_tar_gz(archive: Path, folder: Path, limits: Limits) -> int:
-    progress = _Progress(archive)
+    progress, number = Progress(), 0
     with open_tar_gz(archive) as opened:
-        for member in checked_tar_members(opened, archive, limits=limits):
+        for number, member in enumerate(checked_tar_members(opened, archive, limits), start=1):
             place = _place(folder, member.name, archive)
             if not _is_there(place, member.size):
                 with opened.extractfile(member) as stream:
                     _write(stream, place, member.size, archive)
-            progress.done(1)
-    return progress.finish()
+            progress.say(f"{archive.name}: {number} files unpacked")
+    return number
 
 
 def _unpack_rar(archive: Path, folder: Path, limits: Limits) -> int:
@@ -110,7 +108,6 @@ def _unpack_rar(archive: Path, folder: Path, limits: Limits) -> int:
             file.replace(place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    print(f"{archive.name}: {len(files)} files", flush=True)
     return len(files)
 
 
@@ -147,44 +144,13 @@ def _is_there(place: Path, size: int) -> bool:
 def _write(stream: BinaryIO, place: Path, size: int, archive: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(f"{place.name}.part")
+    written = 0
     try:
         with part.open("wb") as file:
-            written = 0
-            while chunk := stream.read(CHUNK):
-                written += len(chunk)
-                if written > size:
-                    break
-                file.write(chunk)
+            while written <= size and (chunk := stream.read(CHUNK)):
+                written += file.write(chunk)
         if written != size:
             raise DataError(f"{archive}: {place.name!r} is not of its stated {size} bytes; fetch the archive again")
         part.replace(place)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _check_space(folder: Path, needed: int, archive: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(
-            f"{archive}: unpacks to {needed / 1e6:.0f} MB more in {folder}, which has {free / 1e6:.0f} MB free;"
-            " make room"
-        )
-
-
-class _Progress:
-    """Lines on how far it is, now and then."""
-
-    def __init__(self, archive: Path, *, files: int = 0) -> None:
-        self.name, self.files, self.count, self.shown = archive.name, files, 0, time.monotonic()
-
-    def done(self, count: int) -> None:
-        self.count += count
-        if time.monotonic() - self.shown > PROGRESS_SECONDS:
-            self.shown = time.monotonic()
-            of = f" of {self.files}" if self.files else ""
-            print(f"{self.name}: {self.count}{of} files unpacked", flush=True)
-
-    def finish(self) -> int:
-        print(f"{self.name}: {self.count} files", flush=True)
-        return self.count

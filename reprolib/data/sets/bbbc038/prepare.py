@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from reprolib.data.acquire.fetch import downloads, gather, given_files
 from reprolib.data.acquire.options import SOURCE_OPTIONS, check_options, choice, given_folder
 from reprolib.data.acquire.prepared import Prepared, converted
 from reprolib.data.cards import CARDS
-from reprolib.data.errors import DataError
 from reprolib.data.sets.bbbc038 import convert as bbbc038
 from reprolib.data.sets.bbbc038.card import ORIGINAL
 
@@ -30,18 +28,13 @@ def find(name: str, options: Mapping[str, object], *, root: Path) -> Prepared | 
 
 
 def make(name: str, options: Mapping[str, object], *, root: Path) -> Prepared:
-    variant, kept = _variant(name, options), downloads(root, name)
-    folder, contents = _folder(name, options, root), bbbc038.VARIANTS[variant]()
-    if source := given_folder(CARDS[name], options):
-        packed = kept / f"{variant}_from_dir.zip"
-        try:
-            bbbc038.convert(_packed(source, packed), folder, contents=contents)
-        finally:
-            packed.unlink(missing_ok=True)
-    else:
-        (file,) = files = CARDS[name].files_for(options)
-        given = given_files(CARDS[name], options.get("from_archive"), files=files)
-        bbbc038.convert(gather(CARDS[name], kept, given=given, files=files)[file.name], folder, contents=contents)
+    card, contents = CARDS[name], bbbc038.VARIANTS[_variant(name, options)]()
+    source = given_folder(card, options)
+    if source is None:
+        (file,) = files = card.files_for(options)
+        given = given_files(card, options.get("from_archive"), files=files)
+        source = gather(card, downloads(root, name), given=given, files=files)[file.name]
+    bbbc038.convert(source, _folder(name, options, root), contents=contents)
     return find(name, options, root=root)
 
 
@@ -52,15 +45,3 @@ def _variant(name: str, options: Mapping[str, object]) -> str:
 def _folder(name: str, options: Mapping[str, object], root: Path) -> Path:
     variant = _variant(name, options)
     return root / (name if variant == "corrected" else f"{name}_{variant}")
-
-
-def _packed(source: Path, target: Path) -> Path:
-    """A zip of the folder's images and masks, uncompressed: the conversion reads one."""
-    files = [file for file in sorted(source.rglob("*.png")) if bbbc038.MEMBER.search(file.as_posix())]
-    if not files:
-        raise DataError(f"{source}: no <ImageId>/images/<ImageId>.png below it; give the unpacked archive")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(target, "w") as archive:
-        for file in files:
-            archive.write(file, "/".join(("stage1_train", *file.parts[-3:])))
-    return target

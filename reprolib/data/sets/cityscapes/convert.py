@@ -14,16 +14,15 @@ from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as coco_mask
 
-from reprolib.data.acquire.conversion import is_whole, making, mask_fields, write_document
+from reprolib.data.acquire.conversion import is_whole, making, pixel_fields, write_document
+from reprolib.data.acquire.progress import counted
 from reprolib.data.errors import DataError
 from reprolib.data.sets.cityscapes.labels import IDS_SUFFIX, IMAGE_SUFFIX, LABEL_IDS
 
 VERSION = 1  # raise it when the conversion writes something else: prepared sets are then made again
 IMAGES = MappingProxyType({"train": 2_975, "val": 500})
 PER_CLASS = 1000
-PROGRESS_IMAGES = 500
 
 
 def is_prepared(source: Path, folder: Path, *, classes: Sequence[str], images: Mapping[str, int] = IMAGES) -> bool:
@@ -60,13 +59,12 @@ def _document(source: Path, split: str, *, count: int, classes: Sequence[str]) -
         )
     names = {LABEL_IDS[name]: name for name in classes}
     images, annotations = [], []
-    for number, file in enumerate(files, start=1):
+    progress = counted(files, f"cityscapes: {split}, annotations of", "images converted")
+    for number, file in enumerate(progress, start=1):
         ids = _instance_ids(source, split, file)
         height, width = ids.shape
         images.append({"id": number, "file_name": f"{file.parent.name}/{file.name}", "width": width, "height": height})
         annotations += [instance | {"image_id": number} for instance in _instances(ids, labels=set(names))]
-        if number % PROGRESS_IMAGES == 0 or number == len(files):
-            print(f"cityscapes: {split}, annotations of {number} of {len(files)} images converted", flush=True)
     return {
         "info": {"description": "Cityscapes, fine annotations", "url": "https://www.cityscapes-dataset.com"},
         "categories": [{"id": label, "name": names[label]} for label in sorted(names)],
@@ -103,9 +101,4 @@ def _instances(ids: np.ndarray, *, labels: set[int]) -> Iterator[dict]:
         label = value if alone else value // PER_CLASS
         if label not in labels:
             continue
-        rle = coco_mask.encode(np.asfortranarray(ids == value, dtype=np.uint8))
-        yield {
-            "category_id": label,
-            "iscrowd": int(alone),
-            **mask_fields(rle),
-        }
+        yield {"category_id": label, "iscrowd": int(alone), **pixel_fields(ids == value)}

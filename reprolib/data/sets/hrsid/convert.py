@@ -20,7 +20,16 @@ from functools import cache
 from pathlib import Path
 
 from reprolib.data import masks
-from reprolib.data.acquire.conversion import check_image, is_whole, making, mask_fields, part_of, write_document
+from reprolib.data.acquire.conversion import (
+    check_count,
+    check_images,
+    coco_document,
+    is_whole,
+    making,
+    mask_fields,
+    part_of,
+    write_document,
+)
 from reprolib.data.acquire.drawing import draw_groups
 from reprolib.data.document import check_document, read_document
 from reprolib.data.errors import DataError
@@ -34,7 +43,6 @@ SAME_IMAGE = (("P0105", "P0106"), ("P0115", "P0116"), ("P0133", "P0135"))
 SOURCES = {"train": "annotations/train2017.json", "test": "annotations/test2017.json"}
 SHORES = ("inshore", "offshore")
 UNPACK = "unpack HRSID_JPG.zip and give the folder HRSID_JPG"
-PROGRESS_IMAGES = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +84,12 @@ def convert(source: Path, folder: Path, *, contents: Contents) -> None:
         official = names | _shores(root, names["test"])
         for name, chosen in official.items():
             written = part_of(document, chosen, of=f"the list {name}")
-            _check_counts(root, name, written, contents)
+            check_count(written, *contents.counts[name], where=f"{root}: {name}", mend=UNPACK)
             write_document(part / f"annotations/official/{name}.json", written)
         test = set(choose_test(names["train"] | names["test"]))
         for side, chosen in (("train", (names["train"] | names["test"]) - test), ("test", test)):
             write_document(part / f"annotations/scenes/{side}.json", part_of(document, chosen, of="split `scenes`"))
-        _check_images(root, document["images"])
+        check_images(root / "JPEGImages", document["images"], name="hrsid")
 
 
 def images_folder(source: Path) -> Path:
@@ -141,15 +149,12 @@ def _together(root: Path, documents: Mapping[str, dict]) -> dict:
             where = f"{root / SOURCES[side]}: annotation {annotation['id']}"
             ships.append((numbers[image["file_name"]], _ship(annotation, image, where)))
     ships.sort(key=lambda ship: ship[0])  # stable: within an image, the order of the source
-    return {
-        "info": {"description": "HRSID", "url": "https://github.com/chaozhong2010/HRSID"},
-        "categories": [{"id": 1, "name": "ship"}],
-        "images": sorted(images, key=lambda image: image["id"]),
-        "annotations": [
-            {"id": number, "image_id": image, "category_id": 1} | fields
-            for number, (image, fields) in enumerate(ships, start=1)
-        ],
-    }
+    return coco_document(
+        info={"description": "HRSID", "url": "https://github.com/chaozhong2010/HRSID"},
+        categories=[{"id": 1, "name": "ship"}],
+        images=sorted(images, key=lambda image: image["id"]),
+        annotations=({"image_id": image, "category_id": 1} | fields for image, fields in ships),
+    )
 
 
 def _ship(annotation: dict, image: dict, where: str) -> dict:
@@ -176,21 +181,3 @@ def _shores(root: Path, test: set[str]) -> dict[str, set[str]]:
     if odd := (inshore & offshore) | (test - inshore - offshore):
         raise DataError(f"{folder}: {min(odd)} is in both of its files or in none; {UNPACK}")
     return parts
-
-
-def _check_counts(root: Path, name: str, document: dict, contents: Contents) -> None:
-    images, ships = contents.counts[name]
-    counted = len(document["images"]), len(document["annotations"])
-    if counted != (images, counted[1] if ships is None else ships):
-        raise DataError(
-            f"{root}: {name} has {counted[0]} images and {counted[1]} ships, there must be {images} and"
-            f" {'any number' if ships is None else ships}; this is not the published set: {UNPACK}"
-        )
-
-
-def _check_images(root: Path, images: list[dict]) -> None:
-    for number, image in enumerate(images, start=1):
-        path = root / "JPEGImages" / image["file_name"]
-        check_image(path, width=image["width"], height=image["height"], where=str(path))
-        if number % PROGRESS_IMAGES == 0 or number == len(images):
-            print(f"hrsid: {number} of {len(images)} images checked", flush=True)

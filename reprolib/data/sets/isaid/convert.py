@@ -28,7 +28,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reprolib.data.acquire.conversion import is_whole, making, write_document
+from reprolib.data.acquire.conversion import coco_document, is_whole, making, write_document
+from reprolib.data.acquire.progress import counted, require_space
 from reprolib.data.errors import DataError
 from reprolib.data.sets.isaid.tiles import Tile, Window, instances, pack, tile_name, windows
 
@@ -61,7 +62,6 @@ PLACE = (
 )
 UNPACK = "unpack the published archives again"
 PNG_LEVEL = 1  # three times as fast as Pillow's own 6
-PROGRESS_IMAGES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +116,9 @@ def convert(source: Path, folder: Path, *, contents: Contents) -> None:
             for stem, files in by_stem.items()
         ]
         _check_space(part, [files for files, _, record in to_do if not record.is_file()])
-        for number, (files, tiles, record) in enumerate(to_do, start=1):
+        for files, tiles, record in counted(to_do, "isaid:", "images tiled"):
             if not record.is_file():
                 write_document(record, _convert_image(files, tiles))
-            if number % PROGRESS_IMAGES == 0 or number == len(to_do):
-                print(f"isaid: {number} of {len(to_do)} images tiled", flush=True)
         for split, by_stem in split_files.items():
             records = [part / "records" / split / f"{stem}.json" for stem in by_stem]
             document = _document(records, images=contents.images[split])
@@ -165,12 +163,7 @@ def _check_space(folder: Path, to_do: list[_Files]) -> None:
         with _opened(files.image) as image:
             pixels = sum((y1 - y0) * (x1 - x0) for y0, y1, x0, x1 in windows(image.height, image.width))
             needed += files.image.stat().st_size * pixels / (image.width * image.height)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(
-            f"{folder}: the tiles take about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; make room or give"
-            " another root"
-        )
+    require_space(folder, needed, what="isaid: the tiles take about", mend="make room or give another root")
 
 
 def _convert_image(files: _Files, folder: Path) -> dict:
@@ -255,22 +248,19 @@ def _document(records: list[Path], *, images: int) -> dict:
         for tile in record["tiles"]:
             in_tile = tile.pop("annotations")
             tiles.append({"id": len(tiles) + 1, **tile})
-            annotations += [
-                {"id": number, "image_id": len(tiles), **annotation}
-                for number, annotation in enumerate(in_tile, len(annotations) + 1)
-            ]
+            annotations += [{"image_id": len(tiles), **annotation} for annotation in in_tile]
     source = {"images": images, "instances": classes.total(), "classes": dict(classes)}
-    return {
-        "info": {
+    return coco_document(
+        info={
             "description": "iSAID, tiles of 800 px every 600 px; academic use only",
             "url": "https://captain-whu.github.io/iSAID/",
             "source": source,
             "dropped": dict(dropped),
         },
-        "categories": [{"id": number, "name": name} for number, (name, _) in enumerate(CLASSES, start=1)],
-        "images": tiles,
-        "annotations": annotations,
-    }
+        categories=[{"id": number, "name": name} for number, (name, _) in enumerate(CLASSES, start=1)],
+        images=tiles,
+        annotations=annotations,
+    )
 
 
 def _tell(split: str, document: dict, contents: Contents) -> None:
@@ -279,8 +269,8 @@ def _tell(split: str, document: dict, contents: Contents) -> None:
         ("tiles", len(document["images"]), contents.tiles[split]),
         ("instances before the tiling", document["info"]["source"]["instances"], contents.instances[split]),
     )
-    for what, counted, reported in counts:
-        state = "as reported" if counted == reported else f"{counted - reported:+,} against the {reported:,} reported"
-        print(f"isaid: {split}, {counted:,} {what}, {state}", flush=True)
+    for what, actual, reported in counts:
+        state = "as reported" if actual == reported else f"{actual - reported:+,} against the {reported:,} reported"
+        print(f"isaid: {split}, {actual:,} {what}, {state}", flush=True)
     dropped = ", ".join(f"{count:,} {reason}" for reason, count in document["info"]["dropped"].items()) or "none"
     print(f"isaid: {split}, {len(document['annotations']):,} instances in tiles; dropped: {dropped}", flush=True)

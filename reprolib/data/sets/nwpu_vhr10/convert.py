@@ -14,25 +14,24 @@ import json
 import re
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pycocotools import mask as coco_mask
-
-from reprolib.data.acquire.archives import checked_members, open_zip
+from reprolib.data.acquire.archives import Files, Limits, opened_files
 from reprolib.data.acquire.conversion import (
     check_image,
+    coco_document,
     is_whole,
     making,
-    mask_fields,
     part_of,
+    polygon_fields,
     split_names,
     write_document,
 )
 from reprolib.data.acquire.drawing import draw_stratified
+from reprolib.data.acquire.progress import counted
 from reprolib.data.errors import DataError
 from reprolib.files import write_atomic
 
@@ -41,9 +40,7 @@ IMAGE = re.compile(r"(?:^|/)(?:positive image set|images)/(\d{3}\.jpg)$")
 ANNOTATIONS = "annotations.json"
 SPLITS = ("own", "public")
 VALIDATION_SHARE = 0.3
-PROGRESS_IMAGES = 100
-
-Files = Mapping[str, Callable[[], bytes]]  # path in the zip or folder -> its bytes, read when called
+READING = {"limits": Limits(files=100_000, file_bytes=2**27, bytes=2**33), "patterns": ("*.jpg", ANNOTATIONS)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +87,7 @@ def convert(source: Path, folder: Path, *, contents: Contents, annotations: Path
     """
     try:
         with making(folder, _made(contents)) as part:
-            with _opened(source) as files:
+            with opened_files(source, **READING) as files:
                 document = _document(source, files, annotations, contents)
                 (part / "images").mkdir()
                 _copy_images(source, files, document["images"], part / "images", contents)
@@ -102,7 +99,7 @@ def convert(source: Path, folder: Path, *, contents: Contents, annotations: Path
 
 def holds_annotations(source: Path) -> bool:
     """Whether a zip or folder holds an annotations.json. Raises DataError where there is neither."""
-    with _opened(source) as files:
+    with opened_files(source, **READING) as files:
         return bool(_named(files, ANNOTATIONS))
 
 
@@ -113,21 +110,6 @@ def choose_validation(classes: Mapping[str, frozenset[str]]) -> list[str]:
     drawn.
     """
     return draw_stratified(classes, share=VALIDATION_SHARE)
-
-
-@contextmanager
-def _opened(source: Path) -> Iterator[Files]:
-    """The files of a zip or of a folder, by their path; a folder's own name, which may be `images`, is part of it."""
-    if source.is_dir():
-        whole = source.resolve()
-        paths = sorted(file for pattern in ("*.jpg", ANNOTATIONS) for file in whole.rglob(pattern))
-        yield {file.relative_to(whole.parent).as_posix(): file.read_bytes for file in paths}
-        return
-    if source.suffix.lower() == ".rar":
-        raise DataError(f"{source}: RAR archives are not read here; unpack it and give the folder")
-    with open_zip(source) as archive:
-        members = checked_members(archive, max_files=100_000, max_file_bytes=2**27, max_bytes=2**33)
-        yield {member.filename: lambda member=member: archive.read(member) for member in members}
 
 
 def _named(files: Files, name: str) -> list[str]:
@@ -156,30 +138,21 @@ def _document(source: Path, files: Files, annotations: Path | None, contents: Co
         {"id": numbers[image["id"]]} | {key: image[key] for key in ("file_name", "width", "height")}
         for image in published["images"]
     ]
-    sizes = {image["id"]: (image["height"], image["width"]) for image in images}
-    return {
-        "info": {
+    sizes = {image["id"]: {side: image[side] for side in ("height", "width")} for image in published["images"]}
+    return coco_document(
+        info={
             "description": "NWPU VHR-10, images for research use; instance annotations MIT",
             "url": "https://github.com/chaozhong2010/VHR-10_dataset_coco",
         },
-        "categories": [{key: category[key] for key in ("id", "name")} for category in published["categories"]],
-        "images": images,
-        "annotations": [
-            _annotation(annotation, number=number, image=numbers[annotation["image_id"]], sizes=sizes)
-            for number, annotation in enumerate(published["annotations"], start=1)
-        ],
-    }
-
-
-def _annotation(published: dict, *, number: int, image: int, sizes: Mapping[int, tuple[int, int]]) -> dict:
-    rle = coco_mask.merge(coco_mask.frPyObjects(published["segmentation"], *sizes[image]))
-    return {
-        "id": number,
-        "image_id": image,
-        "category_id": published["category_id"],
-        "iscrowd": 0,
-        **mask_fields(rle, segmentation=published["segmentation"]),
-    }
+        categories=[{key: category[key] for key in ("id", "name")} for category in published["categories"]],
+        images=images,
+        annotations=(
+            {"image_id": numbers[image], "category_id": annotation["category_id"], "iscrowd": 0}
+            | polygon_fields(annotation["segmentation"], **sizes[image])
+            for annotation in published["annotations"]
+            for image in (annotation["image_id"],)
+        ),
+    )
 
 
 def _copy_images(source: Path, files: Files, images: list[dict], folder: Path, contents: Contents) -> None:
@@ -194,7 +167,8 @@ def _copy_images(source: Path, files: Files, images: list[dict], folder: Path, c
             " for in `positive image set/` and `images/`, see the card of nwpu_vhr10 for where to get them"
         )
     lines = []
-    for number, image in enumerate(sorted(images, key=lambda image: image["file_name"]), start=1):
+    ordered = sorted(images, key=lambda image: image["file_name"])
+    for image in counted(ordered, "nwpu_vhr10:", "images copied"):
         name = image["file_name"]
         content = files[_only(source, places[name])]()
         check_image(
@@ -206,8 +180,6 @@ def _copy_images(source: Path, files: Files, images: list[dict], folder: Path, c
         )
         write_atomic(folder / name, content)
         lines.append(f"{_sha256(content)}  {name}\n")
-        if number % PROGRESS_IMAGES == 0 or number == len(images):
-            print(f"nwpu_vhr10: {number} of {len(images)} images copied", flush=True)
     manifest = _sha256("".join(lines).encode())
     if manifest != contents.manifest:
         print(

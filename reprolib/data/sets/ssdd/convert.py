@@ -21,14 +21,14 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
-from pycocotools import mask as coco_mask
-
 from reprolib.data.acquire.conversion import (
-    check_image,
+    check_count,
+    check_images,
+    coco_document,
     is_whole,
     making,
-    mask_fields,
     part_of,
+    polygon_fields,
     split_names,
     write_document,
 )
@@ -39,7 +39,6 @@ VERSION = 1  # raise it when the conversion writes something else: prepared sets
 TEST_SHARE, MANY_SHIPS = 0.3, 5  # of split `own`; images with this many ships or more are one stratum
 VOC = "PSeg_SSDD/voc_style"
 UNPACK = "unpack Official-SSDD-OPEN.rar and give the folder that it unpacks to"
-PROGRESS_IMAGES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,16 +106,10 @@ def convert(source: Path, folder: Path, *, contents: Contents, annotations: Path
     """
     with making(folder, _made(source, contents), source=source) as part:
         document = _from_json(source, annotations, contents) if contents.json else _from_xml(source, contents)
-        _check_images(source, document["images"])
+        check_images(images_folder(source), document["images"], name="ssdd")
         for name, names in _parts(source, document, contents).items():
             written = part_of(document, names, of=f"the list of {name}")
-            counted = len(written["images"]), len(written["annotations"])
-            if counted != contents.counts[name]:
-                images, ships = contents.counts[name]
-                raise DataError(
-                    f"{source}: {name} has {counted[0]} images and {counted[1]} ships, there must be {images} and"
-                    f" {ships}; this is not the published set: {UNPACK}"
-                )
+            check_count(written, *contents.counts[name], where=f"{source}: {name}", mend=UNPACK)
             write_document(part / "annotations" / f"{name}.json", written)
 
 
@@ -254,23 +247,13 @@ def _from_json(source: Path, annotations: Path | None, contents: Contents) -> di
 
 def _document(images: list[dict], ships: list[tuple[int, list]]) -> dict:
     """COCO format from images and, per ship, its image's id and its polygons."""
-    sizes = {image["id"]: (image["height"], image["width"]) for image in images}
-    return {
-        "info": {"description": "SSDD", "url": "https://github.com/TianwenZhang0825/Official-SSDD"},
-        "categories": [{"id": 1, "name": "ship"}],
-        "images": images,
-        "annotations": [
-            {"id": number, "image_id": image, "category_id": 1, "iscrowd": 0}
-            | mask_fields(coco_mask.merge(coco_mask.frPyObjects(polygons, *sizes[image])), segmentation=polygons)
-            for number, (image, polygons) in enumerate(ships, start=1)
-        ],
-    }
-
-
-def _check_images(source: Path, images: list[dict]) -> None:
-    folder = images_folder(source)
-    for number, image in enumerate(images, start=1):
-        path = folder / image["file_name"]
-        check_image(path, width=image["width"], height=image["height"], where=str(path))
-        if number % PROGRESS_IMAGES == 0 or number == len(images):
-            print(f"ssdd: {number} of {len(images)} images checked", flush=True)
+    sizes = {image["id"]: {side: image[side] for side in ("height", "width")} for image in images}
+    return coco_document(
+        info={"description": "SSDD", "url": "https://github.com/TianwenZhang0825/Official-SSDD"},
+        categories=[{"id": 1, "name": "ship"}],
+        images=images,
+        annotations=(
+            {"image_id": image, "category_id": 1, "iscrowd": 0} | polygon_fields(polygons, **sizes[image])
+            for image, polygons in ships
+        ),
+    )
