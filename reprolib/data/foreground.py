@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 # Table I of Insight Any Instance; a ratio belongs to the last band whose lower end it reaches.
@@ -18,11 +19,9 @@ def count_by_band(ratios: Iterable[float]) -> dict[str, int]:
 
 def shares(counts: Iterable[Mapping[str, int]]) -> dict[str, float]:
     """Percent of all images per band from the counts of several splits. Raises ValueError without any image."""
-    together = {band: 0 for band in BANDS}
+    together = Counter(dict.fromkeys(BANDS, 0))
     for of_split in counts:
-        for band, count in of_split.items():
-            together[band] += count
-    images = sum(together.values())
-    if not images:
+        together.update(of_split)
+    if not (images := together.total()):
         raise ValueError("shares of no images")
     return {band: 100 * count / images for band, count in together.items()}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from reprolib.data.transforms import seeded
+from reprolib.data.transforms import derived_seed, seeded
 
 Batch = tuple[list[torch.Tensor], list[dict]]
 
@@ -103,7 +103,7 @@ def _items(factors: np.ndarray, *, seed: int, start: int) -> Iterator[tuple[int,
     for epoch in itertools.count():
         order = _epoch(factors, seed=seed, epoch=epoch)
         for position in range(start, len(order)):
-            yield int(order[position]), _seed(seed, epoch, position)
+            yield int(order[position]), derived_seed(seed, epoch, position)
         start = max(0, start - len(order))
 
 
@@ -114,10 +114,6 @@ def _epoch(factors: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     if (factors > repeats).any():
         repeats += rng.random(len(factors)) < factors - repeats
     return rng.permutation(np.repeat(np.arange(len(factors)), repeats))
-
-
-def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class _Seeded(Dataset):

@@ -19,6 +19,8 @@ BY_RATIO = {
     "images_by_foreground_ratio": "foreground_ratio_share",
     "images_by_foreground_ratio_by_area": "foreground_ratio_share_by_area",
 }
+# What is known only of a split without lint errors.
+DESCRIBED = ("fingerprint", "images", "instances", "crowds", "classes", "size_classes", "area", "published")
 AREA = (
     "Size classes and COCO's evaluation go by the JSON's `area`, and by the mask's pixels where that is missing; sets"
     " that the suite converts have the mask's pixels there, other sources their own definition."
@@ -48,16 +50,7 @@ def data_report(prepared: Prepared) -> dict:
         entry = {
             "lint": {"errors": list(linted.errors), "warnings": list(linted.warnings), "counts": linted.counts},
             "lint_text": linted.text(),
-            "fingerprint": None,
-            "images": None,
-            "instances": None,
-            "crowds": None,
-            "classes": None,
-            "size_classes": None,
-            "area": None,
-            "published": None,
-            "foreground": None,
-            **dict.fromkeys(BY_RATIO),
+            **dict.fromkeys((*DESCRIBED, "foreground", *BY_RATIO)),
         }
         if not linted.errors:
             document = read_document(split.annotations)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torchvision.transforms import v2
 
@@ -53,6 +54,14 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(state)
+
+
+def derived_seed(seed: int, *position: int) -> int:
+    """A seed for one position of a run, unrelated to those of neighbouring positions and seeds (63 bits).
+
+    Sums would not do: seed 0 at batch 1 would draw the same numbers as seed 1 at batch 0.
+    """
+    return int(np.random.SeedSequence((seed, *position)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _per_instance(inputs: tuple) -> tuple[torch.Tensor, ...]:

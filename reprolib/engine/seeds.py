@@ -1,4 +1,4 @@
-"""Seeds of the random number generators, also for one position of a run."""
+"""Seeds of the random number generators."""
 
 from __future__ import annotations
 
@@ -20,11 +20,3 @@ def seed_everything(seed: int, *, deterministic: bool = False) -> None:
     if deterministic:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-
-
-def derived_seed(seed: int, *position: int) -> int:
-    """A seed for one position of a run, unrelated to those of neighbouring positions and seeds (63 bits).
-
-    Sums would not do: seed 0 at batch 1 would draw the same numbers as seed 1 at batch 0.
-    """
-    return int(np.random.SeedSequence((seed, *position)).generate_state(1, np.uint64)[0] >> np.uint64(1))

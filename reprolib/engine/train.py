@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from reprolib.data.transforms import derived_seed
 from reprolib.engine import processes
 from reprolib.engine.checkpoint import exclusive
 from reprolib.engine.computation import set_computation
@@ -29,7 +30,7 @@ from reprolib.engine.progress import Progress
 from reprolib.engine.resume import recipe_of, resume, save
 from reprolib.engine.run_meter import RunMeter, TrainingSummary
 from reprolib.engine.schedules import learning_rate, total_iterations
-from reprolib.engine.seeds import derived_seed, seed_everything
+from reprolib.engine.seeds import seed_everything
 from reprolib.engine.sharing import average_gradients, data_parallel, divide_step
 from reprolib.models.parts import BACKWARD, LOSSES, OPTIMISER, part
 from reprolib.params import Schedule

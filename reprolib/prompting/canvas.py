@@ -47,7 +47,7 @@ def prompt_view(prompted: PromptedImage) -> ipywidgets.VBox:
     typed = ipywidgets.Textarea(
         placeholder="x1,y1,x2,y2 in pixels, a line each", continuous_update=False, layout={"width": "24em"}
     )
-    names = [str(category["name"]) for category in prompted.promptable.categories]
+    names = prompted.promptable.names
     label = ipywidgets.Dropdown(
         options=[(BY_MODEL, 0), *((name, n) for n, name in enumerate(names, 1))], description="class"
     )

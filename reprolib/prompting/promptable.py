@@ -26,9 +26,10 @@ class Promptable:
     categories: tuple[Mapping[str, object], ...]
     device: str
 
-    def name(self, label: int) -> str:
-        """The class that a label (from 1) means."""
-        return str(self.categories[label - 1]["name"])
+    @property
+    def names(self) -> list[str]:
+        """Of the classes, by label - 1."""
+        return [str(category["name"]) for category in self.categories]
 
 
 def load_promptable(

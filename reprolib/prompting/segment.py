@@ -47,7 +47,7 @@ class PromptedImage:
 
     def draw(self, segments: Mapping[str, Tensor]) -> Picture:
         """The masks over the image; see `reprolib.prompting.overlay`."""
-        return overlay(self.pixels, segments, [str(category["name"]) for category in self.promptable.categories])
+        return overlay(self.pixels, segments, self.promptable.names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +106,7 @@ def segment_file(
     pixels = open_image(image)
     check(prompts, pixels, name=str(image))
     promptable = load_promptable(weights, experiment=experiment, profile=profile, seed=seed, device=device)
-    names = [str(category["name"]) for category in promptable.categories]
-    prompt_labels = parse_labels(labels, names=names, count=len(prompts))
+    prompt_labels = parse_labels(labels, names=promptable.names, count=len(prompts))
     prompted = PromptedImage(promptable, pixels, name=str(image))
     segments = prompted.segment(prompts, prompt_labels)
     document = coco_document(
@@ -127,7 +126,7 @@ def segment_file(
         raise ValueError(f"{out}: cannot be written to ({error.strerror}); name another folder by --out") from None
     return Segmented(
         segments=segments,
-        names=tuple(promptable.name(label) for label in segments["labels"].tolist()),
+        names=tuple(promptable.names[label - 1] for label in segments["labels"].tolist()),
         picture=paths["png"],
         document=paths["json"],
     )

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from reprolib.data.transforms import derived_seed
 from reprolib.engine.devices import hardware_name, pick_device
-from reprolib.engine.seeds import derived_seed, seed_everything
+from reprolib.engine.seeds import seed_everything
 
 
 def test_without_an_override_a_working_device_is_found(monkeypatch):

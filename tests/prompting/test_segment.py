@@ -151,7 +151,7 @@ def test_copied_weights_suffice_wherever_they_lie(working, tmp_path):
     shutil.copy(WEIGHTS, tmp_path / "mine.st")
     promptable = load_promptable(tmp_path / "mine.st")
     assert promptable.run.id == "coco-mask_rcnn_r50-0" and promptable.run.profile == "demo"
-    assert promptable.name(1) == "person" and not promptable.model.training
+    assert promptable.names[0] == "person" and not promptable.model.training
 
 
 def test_an_image_is_encoded_once_for_all_its_prompts(working, tmp_path):

@@ -34,19 +34,15 @@ def choice(name: str, options: Mapping[str, object], option: str, values: tuple[
 
 def given_folder(card: Card, options: Mapping[str, object]) -> Path | None:
     """The folder of `--from-dir`, None where none is given. Raises DataError where it is no folder."""
-    if not options.get("from_dir"):
-        return None
-    folder = Path(str(options["from_dir"]))
-    if not folder.is_dir():
+    folder = Path(str(options["from_dir"])) if options.get("from_dir") else None
+    if folder and not folder.is_dir():
         raise DataError(f"data set {card.name}: {folder} is no folder (--from-dir). {card.how_to}")
     return folder
 
 
 def given_semantic(name: str, options: Mapping[str, object]) -> Path | None:
     """The folder of the training images' class maps, None where none is given. Raises DataError where it is none."""
-    if not options.get(SEMANTIC_OPTION):
-        return None
-    folder = Path(str(options[SEMANTIC_OPTION]))
-    if not folder.is_dir():
+    folder = Path(str(options[SEMANTIC_OPTION])) if options.get(SEMANTIC_OPTION) else None
+    if folder and not folder.is_dir():
         raise DataError(f"data set {name}: {SEMANTIC_OPTION}: {folder} is no folder; give the one with the PNG maps")
     return folder

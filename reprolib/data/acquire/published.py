@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -75,10 +76,8 @@ def counts_of(document: Mapping[str, object]) -> dict[str, object]:
 
 def sum_of(counts: Iterable[Counts]) -> dict[str, object]:
     """The counts of several splits together."""
-    whole: dict = {"images": 0, "instances": 0, "classes": {}}
+    whole, classes = Counter(images=0, instances=0), Counter()
     for split in counts:
-        for key in ("images", "instances"):
-            whole[key] += split[key]
-        for name, count in split["classes"].items():
-            whole["classes"][name] = whole["classes"].get(name, 0) + count
-    return whole
+        whole.update(images=split["images"], instances=split["instances"])
+        classes.update(split["classes"])
+    return {**whole, "classes": dict(classes)}

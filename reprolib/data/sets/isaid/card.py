@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reprolib.data.card import Card, File
+from reprolib.data.sets.isaid.labels import CLASSES
 
 LABELS = (
     "https://huggingface.co/datasets/isaaccorley/isaid/resolve/main",
@@ -50,23 +51,7 @@ CARD = Card(
     },
     # Second-hand figures of the devkit's tiles, of 800 px with 200 px overlap.
     prepared_images={"train": 28_029, "val": 9_512},
-    classes=(
-        "ship",
-        "storage_tank",
-        "baseball_diamond",
-        "tennis_court",
-        "basketball_court",
-        "Ground_Track_Field",
-        "Bridge",
-        "Large_Vehicle",
-        "Small_Vehicle",
-        "Helicopter",
-        "Swimming_pool",
-        "Roundabout",
-        "Soccer_ball_field",
-        "plane",
-        "Harbor",
-    ),
+    classes=tuple(name for name, _ in CLASSES),
     how_to=(
         "Fetched on demand from mirrors (train and val). By hand: DOTA v1.0's images"
         " (https://captain-whu.github.io/DOTA/dataset.html; Google Drive folders train"

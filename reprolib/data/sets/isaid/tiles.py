@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from scipy import ndimage
 
 from reprolib.data.acquire.conversion import mask_fields
 
@@ -114,32 +115,9 @@ def _outside(mask: np.ndarray, small: np.ndarray) -> bool:
     """Whether a pixel of both masks borders on the background that surrounds the first."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     cut = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    free = ~np.pad(mask[cut], 1)
-    reached = np.zeros_like(free)
-    reached[0, 0] = True
-    while True:
-        grown = reached.copy()
-        for axis in (0, 1):  # as far as free pixels go, down and up, right and left
-            for flip in (np.s_[:], np.s_[::-1]):
-                grown = _flow(grown, free, axis=axis, flip=flip)
-        if (grown == reached).all():
-            break
-        reached = grown
-    beside = [reached[1 + dy : reached.shape[0] - 1 + dy, 1 + dx : reached.shape[1] - 1 + dx] for dy, dx in CROSS]
-    return bool((np.any(beside, axis=0) & mask[cut] & small[cut]).any())
-
-
-CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
-
-
-def _flow(reached: np.ndarray, free: np.ndarray, *, axis: int, flip: slice) -> np.ndarray:
-    """Set the free pixels that follow a set pixel in their row or column, up to the next pixel that is not free."""
-    view = (flip,) if axis == 0 else (slice(None), flip)
-    source, way = reached[view], free[view]
-    steps = np.arange(way.shape[axis]).reshape((-1, 1) if axis == 0 else (1, -1))
-    wall = np.maximum.accumulate(np.where(way, -1, steps), axis=axis)  # last pixel in the way, up to each
-    mark = np.maximum.accumulate(np.where(source, steps, -1), axis=axis)  # last set pixel, up to each
-    return ((mark > wall) & way)[view]
+    backgrounds, _ = ndimage.label(~np.pad(mask[cut], 1))  # 4-connected; the padding belongs to the surrounding one
+    beside = ndimage.binary_dilation(backgrounds == backgrounds[0, 0])[1:-1, 1:-1]
+    return bool((beside & mask[cut] & small[cut]).any())
 
 
 def _shifted(values: np.ndarray) -> list[np.ndarray]:
