@@ -21,18 +21,20 @@ import reprolib.papers
 from reprolib.files import write_atomic
 
 PACKAGE = Path(__file__).parent.parent
-KEPT = Path("work") / "code_hashes.json"  # what was found of sources, by their content and that of this file
+CACHE = Path("work") / "code_hashes.json"  # hash and imports of each source, by its content and that of this file
 
-# Followed no further. What the first make or carry is in the fingerprint by value: params and experiments as the
-# recipe, the prepared data as the hash of its annotations and images. The last six change no number.
+# Imports of these modules are not followed.
 LEFT_OUT = (
+    # In the fingerprint by value: the recipe; of a data set its protocol, its number of classes, and the hash of its
+    # annotations and images.
     "reprolib.params",
     "reprolib.experiment",
     "reprolib.data.cards",
     "reprolib.data.catalog",
+    "reprolib.data.scenes",
+    # Describe, report, or keep what was computed, and change no number.
     "reprolib.data.report",
     "reprolib.data.lint",
-    "reprolib.data.scenes",
     "reprolib.evaluation.environment",
     "reprolib.engine.checkpoint",
     "reprolib.engine.loss_window",
@@ -48,28 +50,28 @@ def code_hashes(entries: Iterable[str], *, package: Path = PACKAGE) -> dict[str,
 
     Raises ModuleNotFoundError for an entry that has no file.
     """
-    kept = _kept()
-    known = len(kept)
-    found: dict[str, str] = {}
-    waiting = list(entries)
-    while waiting:
-        name = waiting.pop()
+    sources = _cached_sources()
+    known = len(sources)
+    hashes: dict[str, str] = {}
+    queue = list(entries)
+    while queue:
+        name = queue.pop()
         path = _path(name, package)
         if path is None:
             raise ModuleNotFoundError(f"no module {name!r} below {package}")
-        if name in found:
+        if name in hashes:
             continue
-        found[name], imported = _read(path)
+        hashes[name], imported = _hash_and_imports(path, path.stat().st_mtime_ns)
         for target in imported:
             # `from package import name` names a module or something inside one.
             module = target if _path(target, package) else target.rpartition(".")[0]
             left_out = any(module == stop or module.startswith(f"{stop}.") for stop in LEFT_OUT)
             if module.split(".")[0] == package.name and not left_out:
-                waiting.append(module)
-    if len(kept) > known:
-        with contextlib.suppress(OSError):  # a folder that is read only: found again each time
-            write_atomic(KEPT, json.dumps(kept))
-    return dict(sorted(found.items()))
+                queue.append(module)
+    if len(sources) > known:
+        with contextlib.suppress(OSError):  # in a folder that is read only every process parses the sources again
+            write_atomic(CACHE, json.dumps(sources))
+    return dict(sorted(hashes.items()))
 
 
 def libraries() -> dict[str, str]:
@@ -115,25 +117,22 @@ def _path(name: str, package: Path) -> Path | None:
 
 
 @cache
-def _kept() -> dict[str, list]:
+def _cached_sources() -> dict[str, list]:
     try:
-        return dict(json.loads(KEPT.read_bytes()))
+        return dict(json.loads(CACHE.read_bytes()))
     except (OSError, ValueError, TypeError):
         return {}
 
 
-def _read(path: Path) -> tuple[str, list[str]]:
-    return _found(path, path.stat().st_mtime_ns)
-
-
 @cache
-def _found(path: Path, modified: int) -> tuple[str, list[str]]:
+def _hash_and_imports(path: Path, modified: int) -> tuple[str, list[str]]:
+    """Of the source at `path`; modified: time of its last change in ns, so that an edited file is read again."""
     source = path.read_bytes()
     key = hashlib.sha256(_own_source() + source).hexdigest()
-    kept = _kept()
-    if key not in kept:
-        kept[key] = _parse(source, path)
-    code, imported = kept[key]
+    sources = _cached_sources()
+    if key not in sources:
+        sources[key] = _parse(source, path)
+    code, imported = sources[key]
     return code, imported
 
 
@@ -152,22 +151,22 @@ def _parse(source: bytes, path: Path) -> tuple[str, list[str]]:
             if node.level:
                 raise ValueError(f"{path}:{node.lineno}: relative imports are not followed; write the full name")
             imported.update(f"{node.module}.{alias.name}" for alias in node.names)
-    text = json.dumps(_plain(tree))
+    text = json.dumps(_syntax(tree))
     return hashlib.sha256(text.encode()).hexdigest()[:16], sorted(imported)
 
 
-def _plain(node: object) -> object:
+def _syntax(node: object) -> object:
     """A syntax tree as lists, without docstrings, positions and empty fields (which differ between Pythons)."""
     if isinstance(node, ast.AST):
         fields = dict(ast.iter_fields(node))
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            fields["body"] = [item for item in node.body if not _is_text(item)]
-        plain = {key: _plain(value) for key, value in fields.items() if value not in (None, [])}
-        return [type(node).__name__, plain]
+            fields["body"] = [item for item in node.body if not _is_docstring(item)]
+        values = {key: _syntax(value) for key, value in fields.items() if value not in (None, [])}
+        return [type(node).__name__, values]
     if isinstance(node, list):
-        return [_plain(item) for item in node]
+        return [_syntax(item) for item in node]
     return repr(node)
 
 
-def _is_text(node: ast.stmt) -> bool:
+def _is_docstring(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

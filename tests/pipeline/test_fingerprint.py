@@ -56,23 +56,23 @@ def test_code_changes_only_those_who_import_it(package):
 
 
 def test_what_was_found_is_kept_by_content(package, tmp_path, monkeypatch):
-    monkeypatch.setattr(fingerprint, "KEPT", tmp_path / "work" / "hashes.json")
-    fingerprint._kept.cache_clear()
-    fingerprint._found.cache_clear()
+    monkeypatch.setattr(fingerprint, "CACHE", tmp_path / "work" / "hashes.json")
+    fingerprint._cached_sources.cache_clear()
+    fingerprint._hash_and_imports.cache_clear()
     try:
         before = code_hashes(["little.a"], package=package)
-        fingerprint._kept.cache_clear()  # as in another process
-        fingerprint._found.cache_clear()
+        fingerprint._cached_sources.cache_clear()  # as in another process
+        fingerprint._hash_and_imports.cache_clear()
         with monkeypatch.context() as patch:
             patch.setattr(fingerprint, "_parse", None)
             assert code_hashes(["little.a"], package=package) == before
         write(package / "c.py", "def value():\n    return 2\n")
         assert code_hashes(["little.a"], package=package) != before
-        fingerprint.KEPT.write_text("[1")  # torn by somebody else
-        fingerprint._kept.cache_clear()
+        fingerprint.CACHE.write_text("[1")  # torn by somebody else
+        fingerprint._cached_sources.cache_clear()
         assert code_hashes(["little.a"], package=package) != before
     finally:
-        fingerprint._kept.cache_clear()
+        fingerprint._cached_sources.cache_clear()
 
 
 def test_a_missing_entry_and_a_relative_import_are_errors(package):
