@@ -41,7 +41,7 @@ def recorded_layers(
 
             def keep(_module, _inputs, output: Tensor, *, name: str = name, rolled: bool = rolled) -> None:
                 calls[name] = calls.get(name, 0) + 1
-                output = background_last(output, axis=1) if rolled else output
+                output = background_last(output, axis=1 if output.ndim == 4 else -1) if rolled else output
                 recording.sample(f"layers {part_of(renames(name))}", f"{name} {calls[name]}", output)
 
             handle = module.register_forward_hook(keep)

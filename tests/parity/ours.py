@@ -33,7 +33,10 @@ def record(case: Case, reference: Recording) -> Recording:
     scenes = make_scenes(**case.scenes)
     images, targets = inputs(scenes)
     with first_come():
-        _record_two_stage(model, case, reference, recording, images, targets)
+        if case.whole:
+            _record_whole(model, case, reference, recording, images, targets)
+        else:
+            _record_two_stage(model, case, reference, recording, images, targets)
     return recording
 
 
@@ -114,6 +117,32 @@ def _record_two_stage(
         recording.keep(f"training proposals {index}", boxes)
     given = [torch.from_numpy(reference.arrays[f"training proposals {index}"]) for index in range(count)]
     losses |= model.roi_heads(features, given, batch.image_sizes, targets)
+    _keep_losses(model, case, reference, recording, losses)
+
+
+def _record_whole(
+    model: nn.Module,
+    case: Case,
+    reference: Recording,
+    recording: Recording,
+    images: list[Tensor],
+    targets: list[dict],
+) -> None:
+    """A case without proposals: from images to detections and losses in one go."""
+    model.eval()
+    with torch.no_grad():
+        recording.sample("input", "input", model.transform(images)[0].tensors)
+        with recorded_layers(model, reference.shapes, case.renames, recording, ours=True):
+            detections = model(images)
+        _keep_detections(recording, "end to end", detections)
+    model.train()
+    _keep_losses(model, case, reference, recording, model(images, targets))
+
+
+def _keep_losses(
+    model: nn.Module, case: Case, reference: Recording, recording: Recording, losses: dict[str, Tensor]
+) -> None:
+    """The losses and the gradient of each."""
     for name, loss in losses.items():
         recording.keep(f"loss {name}", loss)
     parameters = dict(model.named_parameters())

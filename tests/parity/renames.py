@@ -202,6 +202,105 @@ MMDETECTION_POINT_REND = Renames(
     apart=(r"point_head\.",),
 )
 
+
+# Attention of PyTorch, whose input projections are parameters of its own, and a feed-forward network behind it.
+def _feed_forward(reference: str, ours: str) -> tuple[tuple[str, str], ...]:
+    """Both have one group, the layer's number."""
+    return (
+        (rf"{reference}\.ffn\.layers\.0\.0{END}", f"{ours}.expand{{1}}"),
+        (rf"{reference}\.ffn\.layers\.1{END}", f"{ours}.reduce{{1}}"),
+    )
+
+
+def _attention(reference: str, ours: str) -> tuple[tuple[str, str], ...]:
+    """Both have one group, the layer's number."""
+    return (
+        (rf"{reference}\.attn\.in_proj_(weight|bias)", f"{ours}.{{1}}"),
+        (rf"{reference}\.attn\.out_proj{END}", f"{ours}.output{{1}}"),
+    )
+
+
+MASK_DECODER = r"panoptic_head\.transformer_decoder\.layers\.(\d)"
+OUR_DECODER = "head.decoder.layers.{0}"
+QUERY_DECODER = (
+    (r"backbone\.(.*)", "backbone.body.{0}"),
+    *_attention(rf"{MASK_DECODER}\.self_attn", f"{OUR_DECODER}.self_attention.attention"),
+    *_attention(rf"{MASK_DECODER}\.cross_attn", f"{OUR_DECODER}.cross_attention.attention"),
+    *_feed_forward(MASK_DECODER, f"{OUR_DECODER}.feed_forward"),
+    (rf"{MASK_DECODER}\.norms\.2{END}", f"{OUR_DECODER}.feed_forward.norm{{1}}"),
+    (rf"panoptic_head\.transformer_decoder\.post_norm{END}", "head.decoder.predictor.norm{0}"),
+    (rf"panoptic_head\.query_embed{END}", "head.decoder.positions{0}"),
+    (rf"panoptic_head\.cls_embed{END}", "head.decoder.predictor.classes{0}"),
+    (rf"panoptic_head\.mask_embed\.(\d){END}", "head.decoder.predictor.masks.{0}{1}"),
+)
+PIXELS = r"panoptic_head\.pixel_decoder"
+# PyTorch's attention reads the weights of its output layer without running it.
+QUERIES_APART = (r"out_proj$", r"(query_embed|query_feat|level_embed|level_encoding)$")
+
+MMDETECTION_MASK2FORMER = Renames(
+    rules=(
+        *QUERY_DECODER,
+        (rf"{MASK_DECODER}\.norms\.0{END}", f"{OUR_DECODER}.cross_attention.norm{{1}}"),
+        (rf"{MASK_DECODER}\.norms\.1{END}", f"{OUR_DECODER}.self_attention.norm{{1}}"),
+        (rf"panoptic_head\.query_feat{END}", "head.decoder.queries{0}"),
+        (rf"panoptic_head\.level_embed{END}", "head.decoder.level_embedding{0}"),
+        (rf"{PIXELS}\.input_convs\.(\d)\.conv{END}", "neck.projections.{0}.0{1}"),
+        (rf"{PIXELS}\.input_convs\.(\d)\.gn{END}", "neck.projections.{0}.1{1}"),
+        (rf"{PIXELS}\.encoder\.layers\.(\d)\.self_attn\.sampling_offsets{END}", "neck.layers.{0}.attention.offsets{1}"),
+        (
+            rf"{PIXELS}\.encoder\.layers\.(\d)\.self_attn\.attention_weights{END}",
+            "neck.layers.{0}.attention.weights{1}",
+        ),
+        (rf"{PIXELS}\.encoder\.layers\.(\d)\.self_attn\.(value|output)_proj{END}", "neck.layers.{0}.attention.{1}{2}"),
+        *_feed_forward(rf"{PIXELS}\.encoder\.layers\.(\d)", "neck.layers.{0}.feed_forward"),
+        (rf"{PIXELS}\.encoder\.layers\.(\d)\.norms\.0{END}", "neck.layers.{0}.norm{1}"),
+        (rf"{PIXELS}\.encoder\.layers\.(\d)\.norms\.1{END}", "neck.layers.{0}.feed_forward.norm{1}"),
+        (rf"{PIXELS}\.level_encoding(?:\.weight)?", "neck.level_embedding"),
+        (rf"{PIXELS}\.(lateral|output)_convs\.0\.conv{END}", "neck.{0}.0{1}"),
+        (rf"{PIXELS}\.(lateral|output)_convs\.0\.gn{END}", "neck.{0}.1{1}"),
+        (rf"{PIXELS}\.mask_feature{END}", "neck.mask_feature{0}"),
+    ),
+    background_last=(r"cls_embed",),
+    apart=QUERIES_APART,
+)
+
+MMDETECTION_MASKFORMER = Renames(
+    rules=(
+        *QUERY_DECODER,
+        (rf"{MASK_DECODER}\.norms\.0{END}", f"{OUR_DECODER}.self_attention.norm{{1}}"),
+        (rf"{MASK_DECODER}\.norms\.1{END}", f"{OUR_DECODER}.cross_attention.norm{{1}}"),
+        (rf"{PIXELS}\.encoder_in_proj{END}", "neck.projection{0}"),
+        (rf"{PIXELS}\.encoder_out_proj\.conv{END}", "neck.outputs.3.0{0}"),
+        (rf"{PIXELS}\.encoder_out_proj\.gn{END}", "neck.outputs.3.1{0}"),
+        *_attention(rf"{PIXELS}\.encoder\.layers\.(\d)\.self_attn", "neck.layers.{0}.0.attention"),
+        *_feed_forward(rf"{PIXELS}\.encoder\.layers\.(\d)", "neck.layers.{0}.1"),
+        (rf"{PIXELS}\.encoder\.layers\.(\d)\.norms\.([01]){END}", "neck.layers.{0}.{1}.norm{2}"),
+        (rf"{PIXELS}\.(lateral|output)_convs\.(\d)\.conv{END}", "neck.{0}s.{1}.0{2}"),
+        (rf"{PIXELS}\.(lateral|output)_convs\.(\d)\.gn{END}", "neck.{0}s.{1}.1{2}"),
+        (rf"{PIXELS}\.mask_feature{END}", "neck.mask_feature{0}"),
+    ),
+    background_last=(r"cls_embed",),
+    # The reference predicts from all six layers in inference too.
+    apart=(*QUERIES_APART, r"(cls_embed|mask_embed\.\d)$"),
+)
+
+SOLO_FEATURE = r"mask_head\.mask_feature_head"
+MMDETECTION_SOLOV2 = Renames(
+    rules=(
+        *MMDETECTION_TRUNK,
+        (rf"mask_head\.cls_convs\.(\d)\.conv{END}", "head.branches.category_convs.{0}.0{1}"),
+        (rf"mask_head\.cls_convs\.(\d)\.gn{END}", "head.branches.category_convs.{0}.1{1}"),
+        (rf"mask_head\.kernel_convs\.(\d)\.conv{END}", "head.branches.kernel_convs.{0}.0{1}"),
+        (rf"mask_head\.kernel_convs\.(\d)\.gn{END}", "head.branches.kernel_convs.{0}.1{1}"),
+        (rf"mask_head\.conv_cls{END}", "head.branches.category{0}"),
+        (rf"mask_head\.conv_kernel{END}", "head.branches.kernel{0}"),
+        (rf"{SOLO_FEATURE}\.convs_all_levels\.(\d)\.conv(\d)\.conv{END}", "head.mask_feature.levels.{0}.{1}.0{2}"),
+        (rf"{SOLO_FEATURE}\.convs_all_levels\.(\d)\.conv(\d)\.gn{END}", "head.mask_feature.levels.{0}.{1}.1{2}"),
+        (rf"{SOLO_FEATURE}\.conv_pred\.conv{END}", "head.mask_feature.fuse.0{0}"),
+        (rf"{SOLO_FEATURE}\.conv_pred\.gn{END}", "head.mask_feature.fuse.1{0}"),
+    ),
+)
+
 DETECTRON2_TRUNK = (
     (rf"backbone\.bottom_up\.stem\.conv1\.norm{END}", "backbone.body.bn1{0}"),
     (rf"backbone\.bottom_up\.stem\.conv1{END}", "backbone.body.conv1{0}"),
@@ -243,6 +342,11 @@ MMDETECTION_LOSSES = (
     (r"loss_semantic_seg", "loss_semantic"),
     (r"loss_glbctx", "loss_global_context"),
 )
+MMDETECTION_QUERY_LOSSES = (
+    (r"(?:d\d\.)?loss_cls", "loss_class"),
+    (r"(?:d\d\.)?(loss_mask|loss_dice)", "{0}"),
+)
+MMDETECTION_SOLO_LOSSES = ((r"loss_cls", "loss_category"), (r"loss_mask", "loss_mask"))
 DETECTRON2_LOSSES = (
     (r"loss_rpn_cls", "loss_objectness"),
     (r"loss_rpn_loc", "loss_rpn_box_reg"),

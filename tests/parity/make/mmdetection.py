@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision.ops import masks_to_boxes
 
 from tests.parity.cases import CHANNELS, DETECTIONS, EVERY, HIDDEN, POST_NMS, PRE_NMS, Case
 from tests.parity.layers import first_come, record_gradients, recorded_layers
@@ -24,14 +26,17 @@ from tests.parity.seeded_weights import fill
 
 COCO_CLASSES = 80
 NARROWED = {256: CHANNELS, 1024: HIDDEN, COCO_CLASSES: CLASSES}
+# Widths inside of heads that follow the pyramid's width of 256.
+IN_PROPORTION = ("embed_dims", "num_feats", "feedforward_channels", "feat_channels", "proposal_feature_channel")
+PARTS = ("neck", "rpn_head", "roi_head", "mask_head", "bbox_head", "panoptic_head", "panoptic_fusion_head")
 
 
 def record(case: Case, folder: Path) -> Recording:
-    """What the reference computes for a two-stage case."""
+    """What the reference computes for a case."""
     model = build(case, folder)
     recording = Recording(shapes=fill(model, damping=case.damping), about=versions())
     with first_come():
-        _record_two_stage(model, case, recording)
+        (_record_whole if case.whole else _record_two_stage)(model, case, recording)
     return recording
 
 
@@ -45,9 +50,9 @@ def build(case: Case, folder: Path) -> nn.Module:
     for key, value in case.edits.items():
         *path, last = key.split(".")
         functools.reduce(getattr, path, settings)[last] = value
-    for part in ("neck", "rpn_head", "roi_head"):
+    for part in PARTS:
         _narrow(settings.get(part))
-    if "rpn" in settings.get("test_cfg", {}):
+    if not case.whole:
         for rule, index in ((settings.train_cfg.rpn_proposal, 0), (settings.test_cfg.rpn, 1)):
             rule.nms_pre, rule.max_per_img = PRE_NMS[index], POST_NMS[index]
         stages = settings.train_cfg.rcnn
@@ -55,8 +60,15 @@ def build(case: Case, folder: Path) -> nn.Module:
             rule.sampler.num = EVERY
         settings.test_cfg.rcnn.max_per_img = DETECTIONS
     model = MODELS.build(settings)
-    if type(model.roi_head).__name__ == "HybridTaskCascadeRoIHead":
+    if type(getattr(model, "roi_head", None)).__name__ == "HybridTaskCascadeRoIHead":
         _average_all_stages(model.roi_head)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+        if isinstance(module, nn.GroupNorm):
+            module.num_groups = math.gcd(32, module.num_channels)  # 32 at the published widths
     return model
 
 
@@ -91,7 +103,9 @@ def _narrow(settings) -> None:
                 _narrow(entry)
         elif isinstance(value, dict):
             _narrow(value)
-        elif key.endswith(("channels", "num_classes")):
+        elif key in IN_PROPORTION:
+            settings[key] = value * CHANNELS // 256
+        elif key.endswith(("channels", "_classes")):
             settings[key] = NARROWED.get(value, value)
 
 
@@ -159,8 +173,44 @@ def _record_two_stage(model: nn.Module, case: Case, recording: Recording) -> Non
     )
 
 
+def _record_whole(model: nn.Module, case: Case, recording: Recording) -> None:
+    """A case without proposals: from images to detections and losses in one go."""
+    model.eval()
+    with torch.no_grad():
+        batch, samples = _inputs(model, case, training=False)
+        recording.sample("input", "input", batch)
+        with recorded_layers(model, recording.shapes, case.renames, recording, ours=False):
+            results = model.predict(batch, samples, rescale=True)
+        for index, result in enumerate(results):
+            found = result.pred_instances
+            # Ours leave out detections without a pixel, and come best first; SOLO's have no boxes in the reference.
+            found = found[found.masks.flatten(1).any(1)]
+            found = found[found.scores.argsort(descending=True, stable=True)]
+            boxes = found.bboxes if found.bboxes.any() else masks_to_boxes(found.masks) + torch.tensor([0, 0, 1, 1])
+            recording.keep(f"end to end: boxes {index}", boxes)
+            recording.keep(f"end to end: labels {index}", found.labels + 1)
+            recording.keep(f"end to end: scores {index}", found.scores)
+            recording.keep(f"end to end: pixels {index}", found.masks)
+    model.train()
+    batch, samples = _inputs(model, case, training=True)
+    losses: dict[str, Tensor] = {}
+    for name, loss in model.loss(batch, samples).items():
+        our_name = case.loss_name(name)
+        if our_name:
+            total = sum(loss) if isinstance(loss, (list, tuple)) else loss
+            losses[our_name] = losses.get(our_name, 0) + total
+    for name, loss in losses.items():
+        recording.keep(f"loss {name}", loss)
+    record_gradients(
+        losses, {name: (value, False) for name, value in model.named_parameters() if case.renames(name)}, recording
+    )
+
+
 def _inputs(model: nn.Module, case: Case, *, training: bool) -> tuple[Tensor, list]:
     images, samples = samples_of(make_scenes(**case.scenes))
+    if case.whole:
+        for sample in samples:
+            del sample.gt_sem_seg
     prepared = model.data_preprocessor({"inputs": images, "data_samples": samples}, training)
     return prepared["inputs"], prepared["data_samples"]
 
