@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from benchmarks.given_instances import drawn_boxes
 from reprolib.evaluation.cost import count_parameters, on_meta
 from reprolib.models.input_transform import Batch, InputSize
+from reprolib.models.layers.point_sampling import sample_maps, uncertain_points
 from reprolib.models.queries.mask_classification import MaskClassification, Predictions, classification_loss
-from reprolib.models.queries.point_sampling import sample_maps, uncertain_points
 from reprolib.models.systems.mask2former import model as mask2former
 from reprolib.models.systems.mask2former.mask2former_decoder import MaskedDecoder, inside_masks
 from reprolib.models.systems.mask2former.point_criterion import PointCriterion, points_of

@@ -12,7 +12,7 @@ from torchvision.ops import roi_align
 
 from reprolib.evaluation.cost import count_parameters, flops, on_meta
 from reprolib.models.input_transform import InputSize
-from reprolib.models.queries.point_sampling import (
+from reprolib.models.layers.point_sampling import (
     PointGridPooler,
     regular_grid,
     sample_boxes,

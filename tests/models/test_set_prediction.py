@@ -12,6 +12,7 @@ from torch import nn
 
 from benchmarks.given_instances import drawn_boxes
 from reprolib.models.detections import DetectionRule
+from reprolib.models.layers.point_sampling import map_points, regular_grid
 from reprolib.models.layers.transformer import (
     Attention,
     AttentionBlock,
@@ -30,7 +31,6 @@ from reprolib.models.queries.assignment import (
     hungarian,
     squared_dice_cost,
 )
-from reprolib.models.queries.point_sampling import map_points, regular_grid
 from reprolib.models.queries.query_inference import best_pairs, mask_quality, query_detections
 from reprolib.models.systems.mask2former.deformable_attention import DeformableAttention
 

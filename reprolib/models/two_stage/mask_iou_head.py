@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reprolib.models.queries.point_sampling import sample_pixels
+from reprolib.models.layers.point_sampling import sample_pixels
 from reprolib.models.two_stage.mask_targets import CHUNK, in_chunks
 
 

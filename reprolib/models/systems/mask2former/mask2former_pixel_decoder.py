@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from reprolib.models.feature_pyramid import enlarge, xavier_conv
 from reprolib.models.layers.conv_norm import conv_norm
+from reprolib.models.layers.point_sampling import map_points
 from reprolib.models.layers.transformer import sine_positions, tokens
-from reprolib.models.queries.point_sampling import map_points
 from reprolib.models.systems.mask2former.deformable_attention import DeformableEncoderLayer
 
 LAYERS = 6

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from reprolib.models.input_transform import Batch
+from reprolib.models.layers.point_sampling import sample_maps, sample_pixels, uncertain_points
 from reprolib.models.losses import dice_loss, mask_cross_entropy
 from reprolib.models.queries.assignment import binary_cross_entropy_cost, dice_cost
-from reprolib.models.queries.point_sampling import sample_maps, sample_pixels, uncertain_points
 from reprolib.params import Scale
 
 POINTS = 112 * 112  # per mask, of an input whose smallest anchors have 32 px

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from reprolib.models.dialects import find_dialect
-from reprolib.models.on_device import numbers_like
-from reprolib.models.queries.point_sampling import (
+from reprolib.models.layers.point_sampling import (
     PointGridPooler,
     in_boxes,
     regular_grid,
@@ -17,6 +16,7 @@ from reprolib.models.queries.point_sampling import (
     subdivide,
     uncertain_points,
 )
+from reprolib.models.on_device import numbers_like
 from reprolib.models.systems.pointrend.point_head import CoarseHead, PointHead
 from reprolib.models.two_stage.box_head import of_class
 from reprolib.models.two_stage.mask_branch import MaskBranch, attach_masks, mask_loss
