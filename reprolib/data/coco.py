@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -127,16 +128,14 @@ class CocoInstances(Dataset):
 
     def _usable(self, annotation: dict, image: dict) -> masks.Rle | None:
         """The annotation's mask, or None (counted) where it is left out."""
-        if self.train:
-            if annotation.get("iscrowd"):
-                self.skipped["crowds"] += 1
-                return None
-            if annotation.get("ignore"):
-                self.skipped["instances marked `ignore`"] += 1
-                return None
-            box = annotation.get("bbox")
-            if box is not None and min(box[2:]) < 1:
-                self.skipped["boxes under 1 px"] += 1
+        box = annotation.get("bbox")
+        for reason, applies in (
+            ("crowds", annotation.get("iscrowd")),
+            ("instances marked `ignore`", annotation.get("ignore")),
+            ("boxes under 1 px", box is not None and min(box[2:]) < 1),
+        ):
+            if self.train and applies:
+                self.skipped[reason] += 1
                 return None
         try:
             rle, dropped = masks.to_rle(annotation["segmentation"], height=image["height"], width=image["width"])
@@ -170,12 +169,10 @@ class CocoInstances(Dataset):
         return image
 
 
+@dataclass(slots=True)
 class _Instances:
     """One image's instances: masks as compressed RLE, labels, crowd flags."""
 
-    __slots__ = ("crowds", "labels", "rles")
-
-    def __init__(self) -> None:
-        self.rles: list[masks.Rle] = []
-        self.labels: list[int] = []
-        self.crowds: list[int] = []
+    rles: list[masks.Rle] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    crowds: list[int] = field(default_factory=list)

@@ -55,7 +55,8 @@ def predict(
         _Images(dataset), batch_sampler=mine, collate_fn=list, num_workers=workers, pin_memory=workers > 0
     )
     results: list[list[dict[str, object]]] = []  # by batch
-    timed, first, done = (0, 0.0), (0, 0.0), 0
+    times: list[tuple[int, float]] = []  # by batch: images, seconds
+    done = 0
     began = printed = time.perf_counter()
     was_training = model.training
     model.to(device).eval()
@@ -66,11 +67,7 @@ def predict(
                 clock = time.perf_counter()
                 outputs = model(to_device([image for _, image in batch], [], device=device)[0])
                 synchronise(device)
-                took = time.perf_counter() - clock
-                if number:
-                    timed = timed[0] + len(batch), timed[1] + took
-                else:
-                    first = len(batch), took
+                times.append((len(batch), time.perf_counter() - clock))
                 if len(outputs) != len(batch):
                     raise ValueError(f"the model gave {len(outputs)} results for {len(batch)} images")
                 results.append([])
@@ -95,14 +92,13 @@ def predict(
                     printed = now
     finally:
         model.train(was_training)
-    clocks = processes.gather((timed, first))
+    all_times = processes.gather(times)
+    timed = [batch for of_process in all_times for batch in of_process[1:]]
     includes = INCLUDES if count == 1 else f"{INCLUDES}; mean of {count} processes"
-    if not any(images for (images, _), _ in clocks):
-        clocks, includes = (
-            [(once, once) for _, once in clocks],
-            includes.replace("excluded", "included: there is no other"),
-        )
-    images_timed, seconds = (sum(values) for values in zip(*(timed for timed, _ in clocks), strict=True))
+    if not timed:
+        timed = [batch for of_process in all_times for batch in of_process]
+        includes = includes.replace("excluded", "included: there is no other")
+    images_timed, seconds = sum(images for images, _ in timed), sum(seconds for _, seconds in timed)
     return _in_order(processes.gather_in_first(results)), {
         "images_per_second": images_timed / seconds if seconds else 0.0,
         "seconds": seconds,

@@ -7,15 +7,17 @@ import io
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from reprolib.data.acquire.magic import WEB_PAGE, kind_of_file
 from reprolib.data.errors import DataError
 
 Files = Mapping[str, Callable[[], bytes]]  # path in a zip or folder -> its bytes, read when called
+Member = TypeVar("Member")
 MAX_READ = 1 << 24  # bytes; tarfile reads a header of any stated length at once
 
 
@@ -28,56 +30,59 @@ class Limits:
     bytes: int = 2**38
 
 
-class Inventory:
-    """What was seen of an archive so far, and whether the next member may be in it."""
+def checked(
+    archive: Path | str, members: Iterable[Member], describe: Callable[[Member], tuple[str, int, int]], limits: Limits
+) -> Iterator[Member]:
+    """The files of an archive one after the other, folders left out.
 
-    def __init__(self, archive: Path | str, limits: Limits) -> None:
-        self.archive, self.limits = archive, limits
-        self.names: set[str] = set()
-        self.bytes = 0
-
-    def admit(self, name: str, size: int) -> None:
-        """Take a file of the archive into account. Raises DataError for anything a data set's archive has no reason to
-        hold: names that leave the folder, a name twice, more files or bytes (unpacked, all or one) than the limits."""
-        check_name(name, archive=self.archive)
-        where = f"{self.archive}: {name!r}"
-        plain = PurePosixPath(name).as_posix()
-        if plain in self.names or plain == ".":
-            raise DataError(f"{where} is in it twice; get the published archive")
-        self.names.add(plain)
-        self.bytes += size
-        most = self.limits
-        if size > most.file_bytes or self.bytes > most.bytes or len(self.names) > most.files:
+    describe: name, size and kind of a member; the kind as stat's S_IFMT gives it, 0 where it is not known. Raises
+    DataError, at the member concerned, for anything a data set's archive has no reason to hold: names that leave the
+    folder it is unpacked into, here or on another system, links and other special files, a name twice, more files or
+    bytes (unpacked, all or of a single file) than the limits.
+    """
+    names, total = set(), 0
+    for member in members:
+        name, size, kind = describe(member)
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or set("\\:\0") & set(name):
+            raise DataError(f"{archive}: {name!r} points out of the archive; do not use this file")
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise DataError(f"{archive}: {name!r} is a link or special file; do not use this archive")
+        if kind == stat.S_IFDIR or name.endswith("/"):
+            continue
+        if path.as_posix() in {*names, "."}:
+            raise DataError(f"{archive}: {name!r} is in it twice; get the published archive")
+        names.add(path.as_posix())
+        total += size
+        if size > limits.file_bytes or total > limits.bytes or len(names) > limits.files:
             raise DataError(
-                f"{where}: unpacks to more than expected (at most {most.files} files, {most.file_bytes} bytes each,"
-                f" {most.bytes} together); do not use this archive"
+                f"{archive}: {name!r}: unpacks to more than expected (at most {limits.files} files, {limits.file_bytes}"
+                f" bytes each, {limits.bytes} together); do not use this archive"
             )
-
-
-def check_name(name: str, *, archive: Path | str) -> None:
-    """Raise DataError for a member's name that leaves the folder it is unpacked into, here or on another system."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or set("\\:\0") & set(name):
-        raise DataError(f"{archive}: {name!r} points out of the archive; do not use this file")
+        yield member
 
 
 def checked_members(archive: zipfile.ZipFile, limits: Limits) -> list[zipfile.ZipInfo]:
-    """The zip archive's files, folders left out. Raises DataError for what `Inventory` refuses, for links and other
-    special files, and for encryption."""
-    inventory, files = Inventory(archive.filename, limits), []
-    for member in archive.infolist():
-        where = f"{archive.filename}: {member.filename!r}"
-        check_name(member.filename, archive=archive.filename)
-        kind = stat.S_IFMT(member.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise DataError(f"{where} is a link or special file; do not use this archive")
-        if member.is_dir():
-            continue
+    """The zip archive's files. Raises DataError as `checked` does, and for encryption."""
+
+    def describe(member: zipfile.ZipInfo) -> tuple[str, int, int]:
+        return member.filename, member.file_size, stat.S_IFMT(member.external_attr >> 16)
+
+    files = list(checked(archive.filename, archive.infolist(), describe, limits))
+    for member in files:
         if member.flag_bits & 1:
-            raise DataError(f"{where} is encrypted; get the published archive")
-        inventory.admit(member.filename, member.file_size)
-        files.append(member)
+            raise DataError(f"{archive.filename}: {member.filename!r} is encrypted; get the published archive")
     return files
+
+
+def checked_tar_members(archive: tarfile.TarFile, path: Path, limits: Limits) -> Iterator[tarfile.TarInfo]:
+    """The files of a tar archive, as it is read: sizes are only known as they come. Raises DataError as `checked`."""
+
+    def describe(member: tarfile.TarInfo) -> tuple[str, int, int]:
+        plain = member.isreg() and not member.issparse()
+        return member.name, member.size, stat.S_IFDIR if member.isdir() else stat.S_IFREG if plain else stat.S_IFLNK
+
+    return checked(path, archive, describe, limits)
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -128,20 +133,6 @@ def open_tar_gz(path: Path) -> Iterator[tarfile.TarFile]:
         raise DataError(f"{path}: no such archive; check the path, or give a URL to fetch it from") from None
     except (tarfile.TarError, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: not a whole tar.gz archive: {error}; remove it and fetch it again") from None
-
-
-def checked_tar_members(archive: tarfile.TarFile, path: Path, limits: Limits) -> Iterator[tarfile.TarInfo]:
-    """The files of a tar archive one after the other, as the archive is read. Raises DataError as `checked_members`
-    does, at the member concerned: sizes are only known as they come."""
-    inventory = Inventory(path, limits)
-    for member in archive:
-        check_name(member.name, archive=path)
-        if member.isdir():
-            continue
-        if not member.isreg() or member.issparse():
-            raise DataError(f"{path}: {member.name!r} is a link or special file; do not use this archive")
-        inventory.admit(member.name, member.size)
-        yield member
 
 
 class _BoundedReads(io.RawIOBase):

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from reprolib.data.acquire.checksums import sha256_of
 from reprolib.data.acquire.progress import counted
 from reprolib.data.errors import DataError
+from reprolib.data.images import opened_image
 from reprolib.files import write_atomic, write_json
 
 MARKER = "prepared.json"
@@ -152,14 +152,10 @@ def split_names(name: str) -> tuple[str, ...]:
 def check_image(file: Path | BinaryIO, *, width: int, height: int, where: str, mode: str = "") -> None:
     """Read an image to its end. Raises DataError, beginning with `where`, for one that is missing, unreadable, or not
     of this size and mode ("": any)."""
-    try:
-        with Image.open(file) as opened:
-            opened.load()
-            actual = (opened.size, opened.mode)
-    except FileNotFoundError:
-        raise DataError(f"{where}: is missing; fetch the set again, or unpack it again") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: unreadable image ({error}); fetch the set again") from None
+    missing = "is missing; fetch the set again, or unpack it again"
+    with opened_image(file, where=where, missing=missing, mend="fetch the set again") as opened:
+        opened.load()
+        actual = (opened.size, opened.mode)
     if actual != ((width, height), mode or actual[1]):
         raise DataError(
             f"{where}: {actual[0][0]} x {actual[0][1]} {actual[1]}, the annotations belong to an image of"

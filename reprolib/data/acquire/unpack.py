@@ -7,13 +7,14 @@ left alone. So doing it twice changes nothing, an interrupted call goes on, and 
 from __future__ import annotations
 
 import shutil
+import stat
 import subprocess
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from reprolib.data.acquire.archives import Limits, checked_members, checked_tar_members, open_tar_gz, open_zip
+from reprolib.data.acquire.archives import Limits, checked, checked_members, checked_tar_members, open_tar_gz, open_zip
 from reprolib.data.acquire.magic import check_file, kind_of_file
 from reprolib.data.acquire.progress import Progress, require_space
 from reprolib.data.errors import DataError
@@ -112,16 +113,13 @@ def _unpack_rar(archive: Path, folder: Path, limits: Limits) -> int:
 
 
 def _checked_tree(part: Path, archive: Path, limits: Limits) -> list[Path]:
-    files, total = [], 0
-    for path in sorted(part.rglob("*")):
-        if path.is_symlink() or not (path.is_dir() or (path.is_file() and path.stat().st_nlink == 1)):
-            raise DataError(f"{archive}: {path.name!r} is a link or special file; do not use this archive")
-        if path.is_file():
-            files.append(path)
-            total += path.stat().st_size
-    if len(files) > limits.files or total > limits.bytes:
-        raise DataError(f"{archive}: unpacks to more than expected; do not use this archive")
-    return files
+    def describe(path: Path) -> tuple[str, int, int]:
+        status = path.lstat()
+        hard_link = not path.is_dir() and status.st_nlink > 1
+        name = path.relative_to(part).as_posix()
+        return name, status.st_size, stat.S_IFLNK if hard_link else stat.S_IFMT(status.st_mode)
+
+    return list(checked(archive, sorted(part.rglob("*")), describe, limits))
 
 
 def _place(folder: Path, name: str, archive: Path) -> Path:
@@ -134,11 +132,7 @@ def _place(folder: Path, name: str, archive: Path) -> Path:
 
 
 def _is_there(place: Path, size: int) -> bool:
-    try:
-        status = place.lstat()
-    except OSError:
-        return False
-    return status.st_size == size and not place.is_symlink() and place.is_file()
+    return place.is_file() and not place.is_symlink() and place.stat().st_size == size
 
 
 def _write(stream: BinaryIO, place: Path, size: int, archive: Path) -> None:
