@@ -21,9 +21,9 @@ def seeded_values(name: str, shape: tuple[int, ...], *, damping: Mapping[str, fl
     damping: regular expression -> factor; the factors of all expressions that the name contains are multiplied in.
     """
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    normal = torch.randn(shape, generator=generator)
+    normal = torch.randn(shape, generator=generator, dtype=torch.float32)
     if name.endswith("running_var"):
-        return 0.5 + torch.rand(shape, generator=generator)
+        return 0.5 + torch.rand(shape, generator=generator, dtype=torch.float32)
     if name.endswith("running_mean"):
         return 0.1 * normal
     if len(shape) > 1:
