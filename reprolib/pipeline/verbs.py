@@ -46,6 +46,9 @@ def bring_up_to_date(options: argparse.Namespace) -> None:
 
     profile = load_profile()
     repro(profile, addresses=options.address, listed=options.listed, jobs=options.jobs)
+    if options.address:  # a part renders its tables alone
+        print(f"Profile {profile.name}: records and tables in {profile.results}; `reprolib report` writes the pages")
+        return
     print(f"Profile {profile.name}: report in {profile.results / 'report' / 'index.html'}, tables in results/README.md")
 
 

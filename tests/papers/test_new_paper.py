@@ -82,6 +82,8 @@ def test_what_exists_is_refused(folder):
     with pytest.raises(ParamsError, match=f"a profile '{KEY}' already"):
         new_paper(KEY)
     assert not (folder / KEY).exists() and Path("params.yaml").read_text() == text
+    with pytest.raises(ParamsError, match="profile paper has a schedule 'coco' already; choose another key"):
+        new_paper("coco")
     with pytest.raises(ValueError, match="must have no quote"):
         new_paper("another", name='a "name"')
 

@@ -55,8 +55,33 @@ def test_a_system_that_keeps_it():
     ],
 )
 def test_what_it_breaks_is_said(monkeypatch, losses, detections, message):
-    monkeypatch.setattr(contract_check, "_thin", lambda experiment: Stub(losses, detections))
+    monkeypatch.setattr(contract_check, "_thin", lambda experiment, **_: Stub(losses, detections))
     assert message in broken_contract(MASK_RCNN)
+
+
+def test_an_image_without_instances_and_one_without_detections_are_tried(monkeypatch):
+    class Strict(Stub):
+        """It fails where there is nothing to learn (`instances`), or nothing to detect (above a threshold of 1)."""
+
+        instances, threshold = 0, 0.0
+
+        def forward(self, images, targets=None):
+            if self.training and any(len(target["labels"]) < self.instances for target in targets):
+                raise RuntimeError("no instances")
+            if not self.training and self.threshold >= 1:
+                raise RuntimeError("no detections")
+            return super().forward(images, targets)
+
+    def thin(experiment, *, score_threshold=0.0):
+        model = Strict(one_loss, [found()] * 2)
+        model.instances, model.threshold = instances, score_threshold
+        return model
+
+    monkeypatch.setattr(contract_check, "_thin", thin)
+    instances = 1
+    assert broken_contract(MASK_RCNN) == "fails: RuntimeError: no instances"
+    instances = 0
+    assert broken_contract(MASK_RCNN) == "fails: RuntimeError: no detections"
 
 
 def test_what_a_builder_raises_is_said():

@@ -2,13 +2,14 @@
 
 import dataclasses
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from reprolib.papers.addresses import profile_experiments, table_by_id
 from reprolib.params import load_profile
-from reprolib.pipeline import dvc, repro, side_by_side
+from reprolib.pipeline import dvc, repro, side_by_side, verbs
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -91,6 +92,15 @@ def test_a_row_takes_its_run_its_data_and_its_table(demo):
         ("repro", "--single-item", "tables@seanet-2"),
     ]
     assert started == {}
+
+
+@pytest.mark.parametrize(("address", "place"), [([], "report/index.html"), (["seanet-2:1"], "`reprolib report`")])
+def test_what_is_said_at_the_end_names_what_was_written(demo, monkeypatch, capsys, address, place):
+    monkeypatch.setattr(verbs, "load_profile", lambda: demo[0])
+    monkeypatch.setattr(repro, "repro", lambda *_, **__: None)
+    verbs.bring_up_to_date(Namespace(address=address, listed=False, jobs=1))
+    said = capsys.readouterr().out
+    assert place in said and ("index.html" in said) == (not address)
 
 
 def test_an_id_renders_no_table(demo):

@@ -18,8 +18,10 @@ def with_paper(params: str | Path, *, schedule: str, profile: str, key: str) -> 
     profiles = load_profiles(path)
     if key in profiles:
         raise ParamsError(f"{path}: there is a profile {key!r} already; choose another key, or remove the block")
-    if "paper" not in profiles or key in profiles["paper"]["schedules"]:
-        raise ParamsError(f"{path}: a profile `paper` without the schedule {key!r} is needed")
+    if "paper" not in profiles:
+        raise ParamsError(f"{path}: there is no profile `paper`, which the published schedule is written to")
+    if key in profiles["paper"]["schedules"]:
+        raise ParamsError(f"{path}: profile paper has a schedule {key!r} already; choose another key")
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     start = _line(lines, "  paper:", 0, path)
     end = _end_of_block(lines, _line(lines, "    schedules:", start, path), indent=4)
