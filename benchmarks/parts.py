@@ -109,7 +109,7 @@ def places(work: Work, name: str) -> Mapping[str, Sequence[tuple[object, str]]]:
             "box head": [(heads.box_stage, "forward")],
             "detections: NMS": [(heads, "_detect")],
             "mask head": [(branch.head, "forward")],
-            "mask targets": [(branch, "wanted")],
+            "mask targets": [(branch, "mask_targets")],
             "masks pasted": [(two_stage, "paste_masks")],
         }
     return same | {

@@ -78,7 +78,8 @@ def boundaries(masks: Tensor) -> Tensor:
     def dilated(maps: Tensor) -> Tensor:
         return torch.maximum(F.max_pool2d(maps, (1, 3), 1, (0, 1)), F.max_pool2d(maps, (3, 1), 1, (1, 0)))
 
-    return dilated(masks) + dilated(-masks)  # dilation less erosion
+    maps = masks[:, None]  # pooling takes an empty batch of [R,1,h,w], none of [R,h,w]
+    return (dilated(maps) + dilated(-maps))[:, 0]  # dilation less erosion
 
 
 def nodes_above(incoherence: Tensor, *, side: int, threshold: float) -> Tensor:
