@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 
 import pytest
 import torch
@@ -81,6 +82,7 @@ def test_the_tables_say_so(result, monkeypatch, capsys, tmp_path) -> None:
     monkeypatch.setattr(bench_attribution, "run_attribution", lambda **options: seen.update(options) or result)
     out = tmp_path / "made" / "here.json"
     options = ["attribution", "--tasks", "inference", "--device", "cpu", "--precision", "bfloat16", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["__main__.py", *options])
     assert main(options) == 0
     assert seen["tasks"] == ["inference"] and seen["precision"] == "bfloat16"
     shown = capsys.readouterr().out
@@ -89,7 +91,7 @@ def test_the_tables_say_so(result, monkeypatch, capsys, tmp_path) -> None:
     assert written["inference"] == result["inference"]
     assert {"command", "date", "code", "environment"} < set(written)
     assert shown.strip() in out.with_suffix(".md").read_text()
-    assert written["command"].startswith("python -m benchmarks ")
+    assert written["command"] == shlex.join(["python", "-m", "benchmarks", *options])
     seen.clear()
     assert main(["attribution", "--device", "cpu", "--out", str(tmp_path / "x.txt")]) == 2
     assert "has to end in .json" in capsys.readouterr().err and not seen, "refused before anything is timed"
