@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reprolib.cost.speeds import Speed, Speeds, find_speeds
 from reprolib.cost.weights import ModelSize, model_size, training_bytes, weights_bytes
@@ -78,21 +78,16 @@ class ProfileCost:
 def profile_cost(
     profile: Profile,
     *,
-    every_row: bool = False,
     hardware: str = "",
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> ProfileCost:
     """What all runs of a profile cost.
 
-    every_row: also those that its tables show and its `experiments` do not list.
     hardware: see `reprolib.cost.speeds.find_speeds`. say: takes a line of progress.
     Raises ParamsError for what cannot run, ValueError for hardware that is not known.
     """
     tables = map(table_by_id, profile_tables(profile))
     shown = {table.id: {row.experiment.id for row in table.rows if row.experiment} for table in tables}
-    if every_row:
-        names = dict.fromkeys([*profile.experiments, *(name for rows in shown.values() for name in sorted(rows))])
-        profile = replace(profile, experiments=tuple(names))
     records = read_records(profile.results / "records")
     speeds = find_speeds(records, hardware=hardware)
     reports = read_reports(profile.results / "data")

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from tabulate import tabulate
 
 from reprolib.cost.estimate import ProfileCost, RunCost, Sum
+from reprolib.files import size_text
 
 
 def text(cost: ProfileCost) -> str:
@@ -88,7 +89,14 @@ def _run_row(cost: RunCost) -> tuple[str, ...]:
 
 
 def _sum_row(name: str, total: Sum) -> tuple[str, ...]:
-    return (name, str(total.runs), f"{total.images:,}", _sum_hours(total), size(total.disk), size(total.download))
+    return (
+        name,
+        str(total.runs),
+        f"{total.images:,}",
+        _sum_hours(total),
+        size_text(total.disk),
+        size_text(total.download),
+    )
 
 
 def _sum_hours(sums: Sum) -> str:
@@ -101,13 +109,3 @@ def _hours(hours: float) -> str:
     if not hours:
         return "0"
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 1 else f"{hours:.3f}"
-
-
-def size(count: int) -> str:
-    """Bytes in the unit that one reads easily, powers of 1000 as disks are sold."""
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.0f} {unit}" if value >= 100 or unit == "B" else f"{value:.1f} {unit}"

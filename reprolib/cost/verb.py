@@ -15,7 +15,6 @@ HELP = "images, hours, disk and download of what the profile runs, before anythi
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options, beside the profile's name."""
     parser.add_argument("address", nargs="*", metavar="ADDRESS", help=f"{ADDRESSES}, instead of all of the profile")
-    parser.add_argument("--every-row", action="store_true", help="count also the rows that the profile leaves out")
     parser.add_argument("--hardware", default="", metavar="NAME", help="hours of this, by default of what was measured")
     parser.add_argument("--json", action="store_true")
 
@@ -29,5 +28,5 @@ def run(options: argparse.Namespace) -> None:
     if options.address:
         tables = filter(None, map(table_of_address, options.address))
         profile = replace(profile, experiments=tuple(options.address), tables=tuple(dict.fromkeys(tables)))
-    cost = profile_cost(profile, every_row=options.every_row, hardware=options.hardware)
+    cost = profile_cost(profile, hardware=options.hardware)
     print(json.dumps(as_json(cost), indent=1) if options.json else text(cost))

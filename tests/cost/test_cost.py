@@ -10,10 +10,10 @@ import pytest
 
 from reprolib.cost.estimate import images_trained, profile_cost
 from reprolib.cost.speeds import PUBLISHED, find_speeds
-from reprolib.cost.text import as_json, size, text
+from reprolib.cost.text import as_json, text
 from reprolib.cost.weights import ModelSize, training_bytes, weights_bytes
 from reprolib.data.sizes import SplitSizes
-from reprolib.files import write_json
+from reprolib.files import size_text, write_json
 from reprolib.papers.addresses import profile_experiments, profile_runs, resolve_address
 from reprolib.params import Schedule, load_profile, resolve
 
@@ -159,10 +159,10 @@ def test_without_a_record_a_published_gpu_is_named_with_its_source(without_recor
             profile_cost(profile, hardware=name, say=lambda line: None)
 
 
-def test_every_row_counts_what_the_profile_leaves_out(without_records):
+def test_a_table_in_place_of_experiments_counts_what_the_profile_leaves_out(without_records):
     profile = replace(PAPER, experiments=("coco-mask_rcnn_r50",), tables=("iemask_rcnn-4",))
     cost = profile_cost(profile, say=lambda line: None)
-    every = profile_cost(profile, every_row=True, say=lambda line: None)
+    every = profile_cost(replace(profile, experiments=("coco-mask_rcnn_r50", "iemask_rcnn-4")), say=lambda line: None)
     assert every.total.runs == cost.total.runs + cost.tables[0].absent > 1
     assert [table.absent for table in every.tables] == [0]
 
@@ -199,4 +199,4 @@ def test_bytes_of_weights_and_checkpoints():
     assert training_bytes(model, Schedule(optimizer="sgd")) == 2 * 4 * (10 + 8)
     assert training_bytes(model, Schedule(optimizer="adamw")) == 2 * 4 * (10 + 16)
     assert training_bytes(model, Schedule(optimizer="sgd", momentum=0.0)) == 2 * 4 * 10
-    assert [size(value) for value in (0, 999, 1_500, 2_000_000_000)] == ["0 B", "999 B", "1.5 kB", "2.0 GB"]
+    assert [size_text(value) for value in (0, 999, 1_500, 2_000_000_000)] == ["0 B", "999 B", "1.5 kB", "2.0 GB"]
