@@ -8,18 +8,15 @@ code. All else is COCO's evaluation, which pycocotools does here.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import hotcoco
 import numpy as np
-from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from reprolib.evaluation.coco import IOU_50, IOU_75
+from reprolib.evaluation.coco import IOU_50, IOU_75, LARGEST, by_pycocotools, percent
 from reprolib.evaluation.coco_inputs import clean_detections, clean_ground_truth
 from reprolib.evaluation.morphology import cut_out, decode, erode
 
@@ -45,24 +42,11 @@ def evaluate_boundary(
     """
     truth = clean_ground_truth(ground_truth, "segm", "json")
     results = truth | {"annotations": clean_detections(truth, detections, "segm")}
-    with contextlib.redirect_stdout(io.StringIO()):
-        indexed = []
-        for document in (truth, results):
-            coco = COCO()
-            coco.dataset = document
-            coco.createIndex()
-            indexed.append(coco)
-        evaluation = _BoundaryEvaluation(*indexed, "segm")
-        evaluation.params.maxDets = [max_detections]
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluation.evaluate()
-        evaluation.accumulate()
+    areas = [[0, LARGEST]]
+    evaluation = by_pycocotools(_BoundaryEvaluation, truth, results, "segm", limits=[max_detections], areas=areas)
     precision = evaluation.eval["precision"][..., 0, 0]  # [10 IoU thresholds, 101 recalls, K classes]
     values = {"AP": precision, "AP50": precision[IOU_50], "AP75": precision[IOU_75]}
-    return {
-        f"boundary/{name}": 100.0 * float(value[value > -1].mean()) if (value > -1).any() else None
-        for name, value in values.items()
-    }
+    return {f"boundary/{name}": percent(value) for name, value in values.items()}
 
 
 def boundary_region(rle: Mapping[str, object]) -> dict[str, object]:

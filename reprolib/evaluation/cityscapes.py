@@ -18,7 +18,6 @@ detections of their class are left out the official script stops with an IndexEr
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,13 @@ import numpy as np
 from PIL import Image
 
 from reprolib.data.sets.cityscapes.labels import IDS_SUFFIX, IMAGE_SUFFIX, VOID
-from reprolib.evaluation.coco_inputs import EvaluationError, clean_detections, clean_ground_truth, load
+from reprolib.evaluation.coco_inputs import (
+    EvaluationError,
+    by_image_and_class,
+    clean_detections,
+    clean_ground_truth,
+    load,
+)
 
 OFFICIAL = "rules of cityscapesScripts 2.3.0"
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # the official script's own, with their rounding errors
@@ -54,12 +59,8 @@ def evaluate_cityscapes(
         EvaluationError: what cannot be evaluated, by file and id.
     """
     truth = clean_ground_truth(ground_truth, "segm", "mask")
-    objects, detected = defaultdict(list), defaultdict(list)
-    for annotation in truth["annotations"]:
-        objects[annotation["image_id"], annotation["category_id"]].append(annotation)
-    for detection in clean_detections(truth, detections, "segm"):
-        if detection["area"] > 0:
-            detected[detection["image_id"], detection["category_id"]].append(detection)
+    objects = by_image_and_class(truth["annotations"])
+    detected = by_image_and_class(d for d in clean_detections(truth, detections, "segm") if d["area"] > 0)
     categories = sorted(truth["categories"], key=lambda category: category["id"])
     table = np.array(
         [

@@ -75,7 +75,7 @@ class Accumulated:
 
     def percent(self, values: Mapping[str, np.ndarray]) -> dict[str, float | None]:
         """Means of what is defined, in percent, under `<iou_type>/<metric>`."""
-        return {f"{self.iou_type}/{key}": _percent(value) for key, value in values.items()}
+        return {f"{self.iou_type}/{key}": percent(value) for key, value in values.items()}
 
     def curves(self) -> dict[str, list[float]]:
         """Precision at 101 recalls, averaged over the classes that have objects; values in 0..1.
@@ -170,6 +170,19 @@ def accumulate(
 def _pycocotools(
     truth: dict, results: dict, iou_type: str, *, limits: Sequence[int], sizes: Sequence[float]
 ) -> COCOeval:
+    return by_pycocotools(COCOeval, truth, results, iou_type, limits=limits, areas=area_ranges(sizes))
+
+
+def by_pycocotools(
+    evaluator: type[COCOeval],
+    truth: dict,
+    results: dict,
+    iou_type: str,
+    *,
+    limits: Sequence[int],
+    areas: list[list[float]],
+) -> COCOeval:
+    """Match and accumulate silently by pycocotools' class, or one made of it; arguments as in `BACKENDS`."""
     with contextlib.redirect_stdout(io.StringIO()):
         indexed = []
         for document in (truth, results):
@@ -177,8 +190,8 @@ def _pycocotools(
             coco.dataset = document
             coco.createIndex()
             indexed.append(coco)
-        evaluation = COCOeval(*indexed, iou_type)
-        evaluation.params.maxDets, evaluation.params.areaRng = list(limits), area_ranges(sizes)
+        evaluation = evaluator(*indexed, iou_type)
+        evaluation.params.maxDets, evaluation.params.areaRng = list(limits), areas
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation
@@ -205,6 +218,7 @@ def area_ranges(sizes: Sequence[float]) -> list[list[float]]:
 BACKENDS = {"pycocotools": _pycocotools, "hotcoco": _hotcoco}
 
 
-def _percent(values: np.ndarray) -> float | None:
+def percent(values: np.ndarray) -> float | None:
+    """The mean of what is defined, in percent; None where nothing is (-1)."""
     defined = values[values > -1]
     return 100.0 * float(np.mean(defined)) if defined.size else None

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import hotcoco
@@ -116,6 +117,31 @@ def clean_detections(truth: dict, detections: Sequence[Mapping[str, object]], io
         ):
             clean |= {"bbox": box, "area": float(area)}
     return cleaned
+
+
+def by_image(entries: Iterable[Mapping]) -> dict[object, list[Mapping]]:
+    """Annotations or detections by image id, in order; an image without any has an empty list."""
+    grouped = defaultdict(list)
+    for entry in entries:
+        grouped[entry["image_id"]].append(entry)
+    return grouped
+
+
+def by_image_and_class(entries: Iterable[Mapping]) -> dict[tuple[object, object], list[Mapping]]:
+    """Annotations or detections by image id and category id, in order; empty lists as in `by_image`."""
+    grouped = defaultdict(list)
+    for entry in entries:
+        grouped[entry["image_id"], entry["category_id"]].append(entry)
+    return grouped
+
+
+def best_of_image(detections: Iterable[Mapping], *, limit: int) -> list[Mapping]:
+    """Of each image the `limit` highest-scoring detections, at equal scores those that come first; images in order."""
+    return [
+        detection
+        for own in by_image(detections).values()
+        for detection in (own if len(own) <= limit else sorted(own, key=lambda entry: -entry["score"])[:limit])
+    ]
 
 
 def load(source: Path | str | Mapping[str, object]) -> tuple[str, object]:

@@ -19,10 +19,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from reprolib.evaluation.coco_inputs import EvaluationError, clean_detections, clean_ground_truth
+from reprolib.evaluation.coco_inputs import EvaluationError, best_of_image, clean_detections, clean_ground_truth
 from reprolib.evaluation.export_bbbc038 import MIN_SCORE, kaggle_rows
 from reprolib.evaluation.export_cityscapes import submission_files
-from reprolib.evaluation.lvis import best_of_image
+from reprolib.evaluation.lvis import MAX_DETECTIONS
 from reprolib.files import write_atomic
 
 SUFFIXES: Mapping[str, str] = MappingProxyType(
@@ -74,15 +74,13 @@ def export(
         path = path / f"{inner}{SUFFIXES[format]}"
     if format == "cityscapes":
         _write_zip(path, submission_files(truth, kept))
+    elif format == "lvis":
+        write_atomic(path, json.dumps(coco_results(best_of_image(kept, limit=MAX_DETECTIONS))))
     elif format == "bbbc038":
         rows = ["ImageId,EncodedPixels", *(f"{key},{runs}" for key, runs in kaggle_rows(truth, kept))]
         write_atomic(path, "\n".join(rows) + "\n")
     else:
-        content = json.dumps(coco_results(best_of_image(kept) if format == "lvis" else kept))
-        if format == "lvis":
-            write_atomic(path, content)
-        else:
-            _write_zip(path, [(f"{inner}.json", content.encode())])
+        _write_zip(path, [(f"{inner}.json", json.dumps(coco_results(kept)).encode())])
     return path
 
 

@@ -8,12 +8,13 @@ covered whole is left out. An image without masks has a row with none. The metri
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import hotcoco
 import numpy as np
+
+from reprolib.evaluation.coco_inputs import by_image
 
 MIN_SCORE = 0.5
 
@@ -23,14 +24,12 @@ def kaggle_rows(truth: Mapping[str, object], detections: Sequence[Mapping]) -> I
 
     truth, detections: from `clean_ground_truth` and `clean_detections`.
     """
-    by_image = defaultdict(list)
-    for detection in detections:
-        by_image[detection["image_id"]].append(detection)
+    detections_of = by_image(detections)
     for image in truth["images"]:
         key = PurePosixPath(str(image["file_name"])).stem
         free = np.ones(image["height"] * image["width"], dtype=bool)  # down the columns
         rows = 0
-        for detection in sorted(by_image[image["id"]], key=lambda entry: -entry["score"]):
+        for detection in sorted(detections_of[image["id"]], key=lambda entry: -entry["score"]):
             mask = hotcoco.mask.decode(detection["segmentation"]).ravel(order="F").astype(bool) & free
             if mask.any():
                 free &= ~mask

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from reprolib.data.sets.cityscapes.labels import LABEL_IDS
-from reprolib.evaluation.coco_inputs import EvaluationError
+from reprolib.evaluation.coco_inputs import EvaluationError, by_image
 
 FRAME = re.compile(r"[^_\s]+_\d{6}_\d{6}(?=_)")
 
@@ -38,10 +37,7 @@ def submission_files(truth: Mapping[str, object], detections: Sequence[Mapping])
                 f"category {category['name']!r} is none of Cityscapes' evaluated ones: {', '.join(LABEL_IDS)}"
             )
         labels[category["id"]] = LABEL_IDS[category["name"]]
-    by_image = defaultdict(list)
-    for detection in detections:
-        if detection["area"] > 0:
-            by_image[detection["image_id"]].append(detection)
+    detections_of = by_image(detection for detection in detections if detection["area"] > 0)
     for image in truth["images"]:
         frame = FRAME.match(PurePosixPath(str(image.get("file_name"))).name)
         if frame is None:
@@ -50,7 +46,7 @@ def submission_files(truth: Mapping[str, object], detections: Sequence[Mapping])
                 " <city>_<6 digits>_<6 digits>_leftImg8bit.png"
             )
         lines = []
-        for number, detection in enumerate(by_image[image["id"]]):
+        for number, detection in enumerate(detections_of[image["id"]]):
             name = f"{frame[0]}_{number}.png"
             lines.append(f"{name} {labels[detection['category_id']]} {detection['score']!r}\n")
             yield name, _png(hotcoco.mask.decode(detection["segmentation"]))

@@ -14,7 +14,6 @@ that package no longer can on today's NumPy. The best 300 are taken here.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from pathlib import Path
 import hotcoco
 
 from reprolib.evaluation.coco import Accumulated, Area, IouType
-from reprolib.evaluation.coco_inputs import EvaluationError, clean_detections, clean_ground_truth
+from reprolib.evaluation.coco_inputs import EvaluationError, best_of_image, clean_detections, clean_ground_truth
 
 MAX_DETECTIONS = 300  # of an image
 FREQUENCIES = ("r", "c", "f")
@@ -65,7 +64,7 @@ def accumulate_lvis(
     check_federated(truth, where="ground truth" if isinstance(ground_truth, Mapping) else str(ground_truth))
     categories = sorted(truth["categories"], key=lambda category: category["id"])
     truth["annotations"] = [entry | {"iscrowd": 0} for entry in truth["annotations"] if entry["area"] > 0]
-    best = best_of_image(clean_detections(truth, detections, iou_type))
+    best = best_of_image(clean_detections(truth, detections, iou_type), limit=MAX_DETECTIONS)
     results = truth | {"annotations": [entry for entry in best if entry["area"] > 0]}
     evaluation = hotcoco.LVISEval(hotcoco.COCO(truth), hotcoco.COCO(results), iou_type)
     evaluation.evaluate()
@@ -92,17 +91,3 @@ def check_federated(ground_truth: Mapping[str, object], *, where: str) -> None:
         for key in FEDERATED:
             if not isinstance(image.get(key), list):
                 raise EvaluationError(f"{where}: image {image['id']} has no list {key!r}, as LVIS's own files do")
-
-
-def best_of_image(detections: Sequence[Mapping], *, limit: int = MAX_DETECTIONS) -> list[Mapping]:
-    """Of each image the `limit` highest-scoring detections, at equal scores those that come first; images in order."""
-    by_image = defaultdict(list)
-    for detection in detections:
-        by_image[detection["image_id"]].append(detection)
-    return [
-        detection
-        for of_image in by_image.values()
-        for detection in (
-            of_image if len(of_image) <= limit else sorted(of_image, key=lambda entry: -entry["score"])[:limit]
-        )
-    ]

@@ -21,7 +21,7 @@ from pathlib import Path
 from pycocotools import mask as pycocotools_mask
 
 from reprolib.evaluation.coco import COCO_SIZES, evaluate
-from reprolib.evaluation.coco_inputs import clean_detections, clean_ground_truth
+from reprolib.evaluation.coco_inputs import best_of_image, by_image_and_class, clean_detections, clean_ground_truth
 
 MISSED_BELOW = 0.5  # mask IoU
 
@@ -34,9 +34,7 @@ def missed_boxes(
     Arguments and errors as in `reprolib.evaluation.coco.evaluate`.
     """
     truth = clean_ground_truth(ground_truth, "segm", "json")
-    detected = defaultdict(list)
-    for detection in clean_detections(truth, detections, "segm"):
-        detected[detection["image_id"], detection["category_id"]].append(detection["segmentation"])
+    detected = by_image_and_class(clean_detections(truth, detections, "segm"))
     missed = defaultdict(list)
     for annotation in truth["annotations"]:
         mask = annotation["segmentation"]
@@ -44,24 +42,11 @@ def missed_boxes(
             continue
         # mask by mask: pycocotools overflows on lists of more than 255 masks under numpy 2
         candidates = detected[annotation["image_id"], annotation["category_id"]]
-        if not any(pycocotools_mask.iou([other], [mask], [0])[0, 0] >= MISSED_BELOW for other in candidates):
+        ious = (pycocotools_mask.iou([other["segmentation"]], [mask], [0])[0, 0] for other in candidates)
+        if not any(iou >= MISSED_BELOW for iou in ious):
             x, y, width, height = pycocotools_mask.toBbox(mask).tolist()
             missed[annotation["image_id"]].append([x, y, x + width, y + height])
     return dict(missed)
-
-
-def join_results(
-    detections: Sequence[Mapping[str, object]], prompted: Sequence[Mapping[str, object]], *, limit: int
-) -> list[Mapping[str, object]]:
-    """Both kinds of COCO results, of each image the `limit` best by score."""
-    by_image = defaultdict(list)
-    for result in (*detections, *prompted):
-        by_image[result["image_id"]].append(result)
-    return [
-        result
-        for results in by_image.values()
-        for result in sorted(results, key=lambda result: -result["score"])[:limit]  # stable
-    ]
 
 
 def evaluate_oracle(
@@ -78,7 +63,7 @@ def evaluate_oracle(
 
     limit: results that count per image. prompted: COCO results of the prompts that `missed_boxes` gives.
     """
-    all_results = join_results(detections, prompted, limit=limit)
+    all_results = best_of_image([*detections, *prompted], limit=limit)
     metrics = evaluate(ground_truth, all_results, "segm", max_detections=max_detections, sizes=sizes)
     truth = clean_ground_truth(ground_truth, "segm", "json")
     instances = sum(not annotation["iscrowd"] for annotation in truth["annotations"])

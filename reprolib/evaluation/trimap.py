@@ -20,14 +20,13 @@ So these compare systems with each other, never with the printed table.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import hotcoco
 import numpy as np
 
-from reprolib.evaluation.coco_inputs import clean_detections, clean_ground_truth
+from reprolib.evaluation.coco_inputs import by_image_and_class, clean_detections, clean_ground_truth
 from reprolib.evaluation.morphology import cut_out, decode, erode
 
 WIDTHS = (1, 3, 8)
@@ -51,16 +50,13 @@ def evaluate_trimap(
         EvaluationError: what cannot be evaluated, by file and id.
     """
     truth = clean_ground_truth(ground_truth, "segm", "json")
-    detected = defaultdict(list)
-    for detection in sorted(clean_detections(truth, detections, "segm"), key=lambda entry: -entry["score"]):
-        detected[detection["image_id"], detection["category_id"]].append(detection["segmentation"])
-    objects = defaultdict(list)
-    for annotation in truth["annotations"]:
-        if not annotation["iscrowd"]:
-            objects[annotation["image_id"], annotation["category_id"]].append(annotation["segmentation"])
+    ranked = sorted(clean_detections(truth, detections, "segm"), key=lambda entry: -entry["score"])
+    detected = by_image_and_class(ranked)
+    objects = by_image_and_class(annotation for annotation in truth["annotations"] if not annotation["iscrowd"])
     scores = []
-    for key, rles in objects.items():
-        candidates = detected[key][:max_detections]
+    for key, own in objects.items():
+        rles = [annotation["segmentation"] for annotation in own]
+        candidates = [detection["segmentation"] for detection in detected[key][:max_detections]]
         if not candidates:
             scores += [band_scores(rle, None) for rle in rles]
             continue

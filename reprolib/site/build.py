@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reprolib.files import write_atomic
+from reprolib.papers import catalog
 from reprolib.site import pages, systems
 from reprolib.site.content import Content
 from reprolib.site.index import INTERVALS, MEANINGS
@@ -88,7 +89,7 @@ def _files(content: Content) -> Iterator[tuple[str, str]]:
         name = f"tables/{table.table.id}.html"
         rendered = [content.results / "tables" / f"{table.table.id}.{suffix}" for suffix in ("md", "csv", "tex")]
         files = [(path.name, pages.relative(path, content, "../")) for path in rendered if path.is_file()]
-        heading = f"{pages.short_title(table.table.paper)}, {table.title[0].lower()}{table.title[1:]}"
+        heading = f"{catalog.title(table.table.paper)}, {table.title[0].lower()}{table.title[1:]}"
         yield _page(content, name, heading, **pages.table_page(content, table), files=files)
     for system in content.systems:
         drawing = systems.speed_drawing_of(system, speed) if speed else None
@@ -100,7 +101,7 @@ def _files(content: Content) -> Iterator[tuple[str, str]]:
         yield _page(
             content,
             f"papers/{paper}.html",
-            pages.short_title(paper),
+            catalog.title(paper),
             paper=paper,
             line=line,
             verdicts=claims["verdicts"],
@@ -145,7 +146,7 @@ def _environment() -> Environment:
         "number_text": number_text,
         "interval_text": interval_text,
         "row_ranges": row_ranges,
-        "short_title": pages.short_title,
+        "short_title": catalog.title,
         "count_word": count_word,
         "finding_anchor": pages.finding_anchor,
         "as_number": _as_number,

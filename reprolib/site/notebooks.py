@@ -33,29 +33,18 @@ def highlighting() -> str:
     """The style sheet of highlighted code, for light and dark."""
     from pygments.formatters import HtmlFormatter
 
-    light = HtmlFormatter(style="a11y-high-contrast-light" if _has_style("a11y-high-contrast-light") else "default")
-    dark = HtmlFormatter(style="github-dark")
-    return (
-        f"{light.get_style_defs('.highlight')}\n"
-        f"@media (prefers-color-scheme: dark) {{\n{dark.get_style_defs('.highlight')}\n}}\n"
-    )
-
-
-def _has_style(name: str) -> bool:
-    from pygments.styles import get_all_styles
-
-    return name in set(get_all_styles())
+    light, dark = (HtmlFormatter(style=style).get_style_defs(".highlight") for style in ("default", "github-dark"))
+    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
 
 
 @lru_cache(maxsize=1)
 def _exporter():
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(
+    return HTMLExporter(
         template_name="notebook",
         extra_template_basedirs=[str(TEMPLATES)],
         exclude_anchor_links=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    return exporter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,13 +17,7 @@ from reprolib.site.svg import Drawing
 from reprolib.tables.claim_verdicts import ClaimVerdict
 from reprolib.tables.layout import decimals_of, metric_label
 from reprolib.tables.number_text import NOTHING, interval_text, spread_text
-from reprolib.tables.table_rows import TableCell, TableRow
 from reprolib.tables.verdicts import VERDICTS
-
-
-def short_title(paper: str) -> str:
-    """A paper's name for headings and navigation."""
-    return catalog.title(paper)
 
 
 def claim_matrix(content: Content) -> list[dict[str, object]]:
@@ -65,24 +59,15 @@ def coverage(contents: Sequence[TableContent]) -> list[dict[str, object]]:
 
 def gains_drawing(content: Content, *, name: str) -> Drawing | None:
     """Reproduced over reported gains in mask AP of every ablation row that has both; None without any."""
-    points = [
-        Point(
-            x=cell.gain_reported,
-            y=cell.gain_reproduced,
-            group=short_title(table.table.paper),
-            link=f"tables/{table.table.id}.html#row-{row.number}",
-        )
-        for table, row, cell in _gained(content)
-    ]
-    return drawn_or_none(gains, points, name=name, note=content.profile.note)
-
-
-def _gained(content: Content) -> Iterator[tuple[TableContent, TableRow, TableCell]]:
+    points = []
     for table in content.tables.values():
         for row in table.rows:
             cell = row.cell("segm/AP")
             if cell and cell.gain_reproduced is not None and cell.gain_reported is not None:
-                yield table, row, cell
+                link = f"tables/{table.table.id}.html#row-{row.number}"
+                group = catalog.title(table.table.paper)
+                points.append(Point(x=cell.gain_reported, y=cell.gain_reproduced, group=group, link=link))
+    return drawn_or_none(gains, points, name=name, note=content.profile.note)
 
 
 def table_page(content: Content, table: TableContent) -> dict[str, object]:
@@ -138,15 +123,9 @@ def table_page(content: Content, table: TableContent) -> dict[str, object]:
 
 def audit_page(content: Content) -> dict[str, object]:
     """What was checked, and the findings by the paper whose cell is in question, heaviest first."""
-    papers = content.papers
-    return {
-        "checks": content.checks,
-        "counts": {
-            paper: Counter(str(finding.severity) for finding in content.findings if finding.paper == paper)
-            for paper in papers
-        },
-        "findings": {paper: [finding for finding in content.findings if finding.paper == paper] for paper in papers},
-    }
+    findings = {paper: [f for f in content.findings if f.paper == paper] for paper in content.papers}
+    counts = {paper: Counter(str(finding.severity) for finding in own) for paper, own in findings.items()}
+    return {"checks": content.checks, "counts": counts, "findings": findings}
 
 
 def finding_anchor(finding: Finding) -> str:
@@ -156,16 +135,10 @@ def finding_anchor(finding: Finding) -> str:
 
 def finding_rows(finding: Finding) -> list[tuple[str, int, str]]:
     """The rows that a finding is about: table, row, and what is printed there."""
-    return [
-        (
-            table,
-            row,
-            ", ".join(
-                f"{metric_label(c.metric)} {c.printed}" for c in finding.cells if (c.table_id, c.row) == (table, row)
-            ),
-        )
-        for table, row in finding.rows
-    ]
+    printed: dict[tuple[str, int], list[str]] = {}
+    for cell in finding.cells:
+        printed.setdefault((cell.table_id, cell.row), []).append(f"{metric_label(cell.metric)} {cell.printed}")
+    return [(table, row, ", ".join(texts)) for (table, row), texts in printed.items()]
 
 
 def files_of(record: Mapping, content: Content, root: str) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from reprolib.files import write_atomic
+from reprolib.papers import catalog
 from reprolib.papers.folders import paper_folder, shown
 from reprolib.site import pages
 from reprolib.site.content import Content
@@ -51,7 +52,7 @@ def section(content: Content, drawing: Drawing | None, *, root: Path) -> str:
     rows = []
     for line in pages.claim_matrix(content):
         counts = (line["counts"][word] or "–" for word in words)
-        paper = f"[{pages.short_title(line['paper'])}]({shown(paper_folder(line['paper']) / 'card.md')})"
+        paper = f"[{catalog.title(line['paper'])}]({shown(paper_folder(line['paper']) / 'card.md')})"
         rows.append((paper, len(line["claims"]), line["odd"] or "–", *counts))
     columns = ("paper", "claims", "at odds with its own tables", *words)
     sections = [f"> {content.profile.note}", markdown_table(columns, rows, align="l" + "r" * (2 + len(words)))]

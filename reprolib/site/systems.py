@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reprolib.audit.printed import better
+from reprolib.papers import catalog
 from reprolib.papers.systems import COSTS
 from reprolib.site.content import Content, ShownRow, ShownSystem, images_per_second
 from reprolib.site.drawings import Point, speed_accuracy
-from reprolib.site.pages import drawn_or_none, relative, short_title
+from reprolib.site.pages import drawn_or_none, relative
 from reprolib.site.svg import Drawing
 from reprolib.tables import systems_page as texts
 from reprolib.tables.number_text import NOTHING, number_text
@@ -28,7 +29,7 @@ def speed_drawing(content: Content) -> Drawing | None:
             if not mask or not rate:
                 continue
             theirs, ours = images_per_second(rate)
-            paper = short_title(place.content.table.paper)
+            paper = catalog.title(place.content.table.paper)
             named = {"group": paper, "name": system.slug, "link": f"systems/{system.slug}.html"}
             if theirs and mask.reported.value is not None:
                 reported.append(Point(x=theirs, y=mask.reported.value, **named))
@@ -75,12 +76,13 @@ def system_page(content: Content, system: ShownSystem) -> dict[str, object]:
 def _published_scale(system: ShownSystem) -> Iterator[dict[str, object]]:
     """The count that does not depend on a run."""
     if system.facts and (count := system.facts.count):
+        height, width = count.input_size
         yield {
             "where": count.experiment,
             "link": "",
             "backbone": count.backbone,
-            "numbers": [*((number_text(value, 2), value) for value in count.of.values()), (NOTHING, None)],
-            "conditions": f"published scale, {count.input_size[0]} × {count.input_size[1]} px",
+            "numbers": _numbers(*count.of.values()),
+            "conditions": f"published scale, {height} × {width} px",
         }
 
 
@@ -93,10 +95,10 @@ def _printed_costs(system: ShownSystem) -> Iterator[dict[str, object]]:
         values = [cell.reported.value if cell else None for cell in cells[:2]]
         rate = images_per_second(cells[2])[0] if cells[2] else None
         yield {
-            "where": f"{short_title(table.paper)}, table {table.number}, row {place.row.number}",
+            "where": f"{catalog.title(table.paper)}, table {table.number}, row {place.row.number}",
             "link": f"../tables/{table.id}.html#row-{place.row.number}",
             "backbone": place.row.head.backbone or NOTHING,
-            "numbers": [*((number_text(value, 1), value) for value in values), (number_text(rate, 2), rate)],
+            "numbers": _numbers(*values, rate, decimals=1),
             "conditions": "as reported",
         }
 
@@ -110,9 +112,17 @@ def _counted_costs(content: Content, system: ShownSystem) -> Iterator[dict[str, 
             "where": f"run {record['run']}",
             "link": relative(content.results / "records" / f"{record['run']}.json", content, "../"),
             "backbone": record["recipe"].get("backbones", {}).get(record["backbone"], record["backbone"]),
-            "numbers": [*((number_text(value, 2), value) for value in values), (number_text(rate, 2), rate)],
+            "numbers": _numbers(*values, rate),
             "conditions": ", ".join(filter(None, (size and f"{size} px", record["speed"]["hardware"]))),
         }
+
+
+def _numbers(
+    params: float | None, flops: float | None, rate: float | None = None, *, decimals: int = 2
+) -> list[tuple[str, float | None]]:
+    """Text and number of each; decimals: of the first two."""
+    costs = [(number_text(value, decimals), value) for value in (params, flops)]
+    return [*costs, (number_text(rate, 2), rate)]
 
 
 def _place(place: ShownRow) -> dict[str, object]:

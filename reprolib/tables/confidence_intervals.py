@@ -232,8 +232,6 @@ def t_quantile(level: float, freedom: float) -> float:
     """The t that Student's distribution stays within, to both sides, with probability `level`."""
     from scipy.special import stdtrit
 
-    if math.isinf(freedom):
-        return statistics.NormalDist().inv_cdf(0.5 + level / 2)
     return float(stdtrit(freedom, 0.5 + level / 2))
 
 
@@ -241,4 +239,4 @@ def t_tails(t: float, freedom: float) -> float:
     """The probability that Student's t is beyond +-t; freedom is positive and may be fractional."""
     from scipy.special import stdtr
 
-    return math.erfc(t / math.sqrt(2)) if math.isinf(freedom) else float(2 * stdtr(freedom, -abs(t)))
+    return float(2 * stdtr(freedom, -abs(t)))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as pycocotools_mask
 
-from reprolib.evaluation.coco_inputs import EvaluationError
-from reprolib.evaluation.lvis import accumulate_lvis, best_of_image
+from reprolib.evaluation.coco_inputs import EvaluationError, best_of_image
+from reprolib.evaluation.lvis import accumulate_lvis
 
 SIZE = 100
 FREQUENCIES = {1: "f", 2: "c", 3: "r", 4: "f", 5: "r"}  # by category

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from reprolib.evaluation.coco import evaluate
-from reprolib.evaluation.oracle_prompts import evaluate_oracle, join_results, missed_boxes
+from reprolib.evaluation.coco_inputs import best_of_image
+from reprolib.evaluation.oracle_prompts import evaluate_oracle, missed_boxes
 from reprolib.evaluation.protocols import find_protocol
 from reprolib.evaluation.rle import encode_masks
 from reprolib.papers.addresses import resolve_address
@@ -79,9 +80,9 @@ def test_an_instance_without_a_pixel_is_not_prompted(truth):
 def test_joined_results_keep_each_images_best_up_to_the_cap():
     detections = [result(A, 0.9), result(B, 0.3), result(A, 0.2, image=2)]
     prompted = [result(C, 0.5), result(C, 0.3)]
-    joined = join_results(detections, prompted, limit=2)
+    joined = best_of_image([*detections, *prompted], limit=2)
     assert [(one["image_id"], one["score"]) for one in joined] == [(1, 0.9), (1, 0.5), (2, 0.2)]
-    tie = join_results([result(B, 0.3)], [result(C, 0.3)], limit=1)
+    tie = best_of_image([result(B, 0.3), result(C, 0.3)], limit=1)
     assert tie[0]["bbox"][:2] == [20, 0]  # the detection
 
 
