@@ -108,7 +108,7 @@ def _create(name: str, *, pretrained: bool, zero_init_last: bool, dilated_c5: bo
     options = {"features_only": True, "out_indices": (1, 2, 3, 4)}
     family = timm.models.model_entrypoint(name.split(".")[0]).__module__
     if family == "timm.models.resnet":
-        # A residual branch that starts at zero needs a trainable norm to leave it.
+        # Residual branches whose norm starts at zero can only be trained if that norm is trainable.
         options["zero_init_last"] = zero_init_last
     if family == "timm.models.hrnet":
         # The four branches themselves; timm's default widens them by bottlenecks of the classification head.

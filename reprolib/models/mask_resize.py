@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 STRIDE = 4  # px of the network's input per pixel of masks that are enlarged first
-TOGETHER = 2**26  # pixels of masks resized as a whole in one go: 256 MB
+TOGETHER = 2**26  # mask pixels that are resized at the same time: 256 MB
 
 
 @torch.no_grad()

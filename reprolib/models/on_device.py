@@ -15,7 +15,7 @@ def numbers_like(numbers: Sequence[float], like: Tensor) -> Tensor:
 
 def rows_where(masks: Sequence[Tensor]) -> list[Tensor]:
     """`torch.where(mask)[0]` of each of several masks [N] bool, waiting once for how many there are in all of them."""
-    if not masks[0].is_cuda:  # nothing to wait for, and counting first would be a second pass
+    if not masks[0].is_cuda:  # on a CPU there is nothing to wait for, and counting first would only add a pass
         return [torch.where(mask)[0] for mask in masks]
     counts = torch.stack([mask.sum() for mask in masks]).tolist()
     return [mask.nonzero_static(size=count)[:, 0] for mask, count in zip(masks, counts, strict=True)]

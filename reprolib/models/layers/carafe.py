@@ -53,7 +53,7 @@ def reassemble(x: Tensor, kernels: Tensor) -> Tensor:
         row, column = divmod(tap, KERNEL)
         shifted = padded[:, :, None, row : row + height, column : column + width]  # [B,C,1,h,w]
         weights = weights[:, None]  # [B,1,4,h,w]
-        # In place: a chain of sums would keep nothing more for the backward pass, but free and allocate each time.
+        # In place: a new tensor per sum would only cost an allocation each; the backward pass needs none of them.
         total = shifted * weights if total is None else total.addcmul_(shifted, weights)
     # Not pixel_shuffle: without maps (no RoIs) its backward pass fails.
     interleaved = total.unflatten(2, (FACTOR, FACTOR)).permute(0, 1, 4, 2, 5, 3)  # [B,C,h,2,w,2]

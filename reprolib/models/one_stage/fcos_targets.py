@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 STRIDES = (8, 16, 32, 64, 128)
-# Largest distance of a location to its box's sides, px. Not smaller in thin profiles: strides are not smaller either.
+# px, range of the largest distance from a location to the sides of its box. Fixed in all profiles, as the strides are.
 RANGES = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, math.inf))
 RADIUS = 1.5  # strides from the centre of an instance to each side
 

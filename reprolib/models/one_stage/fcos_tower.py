@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 LEVELS = 5
 CONVS = 4
-IN_GROUP = 8  # channels, published 32 groups of 256
-PRIOR = 0.01  # of a class at the start
+IN_GROUP = 8  # channels of a group: 32 groups of 256 channels are published
+PRIOR = 0.01  # probability of each class before training
 
 
 class Tower(nn.Sequential):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-WORST = 1e6  # in place of costs that are no numbers: overflowing predictions shall be assigned last, not stop a run
+WORST = 1e6  # replaces infinite and NaN costs: overflowing predictions are assigned last and do not stop the run
 
 
 class Matched(NamedTuple):

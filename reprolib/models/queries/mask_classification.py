@@ -83,7 +83,9 @@ class MaskClassification(nn.Module):
             ]
         )
         device = costs.device
-        return [tuple(part.to(device) for part in hungarian(cost)) for cost in costs.cpu()]  # one wait for the device
+        return [
+            tuple(part.to(device) for part in hungarian(cost)) for cost in costs.cpu()
+        ]  # waits for the device only once
 
     def detections(self, predictions: Predictions, batch: Batch) -> list[dict[str, Tensor]]:
         """Boxes [N,4] px around the masks, labels [N], scores [N], masks bool [N,H,W] of each image.

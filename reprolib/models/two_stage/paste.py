@@ -72,7 +72,7 @@ def _shares(centres: Tensor, start: Tensor, end: Tensor, resolution: int) -> Ten
 def _paste_rounded(masks: Tensor, boxes: Tensor, pasted: Tensor) -> None:
     height, width = pasted.shape[1:]
     resolution = masks.shape[-1]
-    # One empty cell around the mask, and the box grown by as much: interpolation fades out at the border.
+    # Pad the mask by one empty cell and grow the box by as much, so that interpolation falls to 0 at the border.
     masks = F.pad(masks, (1, 1, 1, 1))
     grow = (resolution + 2) / resolution
     half = (boxes[:, 2:] - boxes[:, :2]) * 0.5

@@ -10,7 +10,7 @@ from torch import Tensor
 from reprolib.models.input_transform import Batch
 
 MOST_BOXES = 1000  # of one call: their masks alone are a gigabyte on a 1000 x 1000 image
-# A detection's box, mapped from the network's pixels to the image's, may end a rounding error beyond the border.
+# A detected box that is scaled back to the image may cross the image's border by a rounding error.
 BORDER = 0.01  # px
 
 

@@ -92,7 +92,7 @@ class RegionProposals(RegionProposalNetwork):
         losses (loss_objectness, loss_rpn_box_reg), none without targets.
         """
         logits, deltas = self.head(features)
-        # Anchors take the precision of the maps they are shown; under autocast that would be bfloat16.
+        # Anchors get the type of the maps, so float32 ones are passed: under autocast the maps are bfloat16.
         anchors = self.anchor_generator(batch, [feature[:, :1].float() for feature in features])
         per_level = [level[0].numel() for level in logits]
         logits, deltas = concat_box_prediction_layers(logits, deltas)

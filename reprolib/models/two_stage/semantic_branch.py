@@ -79,7 +79,7 @@ class SemanticBranch(nn.Module):
         labels = semantic_targets(targets, image_sizes, size=logits.shape[-2:], source=self.source)
         labelled = labels != IGNORE
         if (labelled & (labels >= classes)).any():
-            # Named here: on a GPU the cross-entropy itself would only trip an assertion and take the process along.
+            # Checked here: on a GPU, cross-entropy would end the process by an assertion that names no label.
             raise ValueError(
                 f"semantic maps must hold labels 0..{classes - 1} or {IGNORE} (no label), but one holds"
                 f" {int(labels[labelled].max())}; renumber the maps"

@@ -29,7 +29,7 @@ PROJECTION, IMAGE_ENERGY, TREE_ENERGY, CONSISTENCY = 3.0, 0.05, 5.0, 0.2
 IMAGE_SIGMA, FEATURE_SIGMA = 0.02, 1.0
 SIDE = 96  # px of the maps on which trees and neighbours are looked at, at most
 ROUNDS = 10  # of averaging over alike pixels
-LEAST_AREA = 10  # px of a box that is learnt, of published objects
+LEAST_AREA = 10  # px, smallest box that is learnt, for objects of the published size
 
 
 class BoxPredictions(NamedTuple):

@@ -56,7 +56,7 @@ def tree_filter(maps: Tensor, tree: Tree, weights: Tensor) -> Tensor:
     product of I + A^(2^k), with A the weights of the edges.
     """
     sums = torch.cat([maps.flatten(1), maps.new_ones((1, maps[0].numel()))])
-    steps = [weights]  # of each jump: the product of the weights on its way, 0 where it would go beyond the root
+    steps = [weights]  # for each jump the product of the weights along it; 0 where it would pass the root
     for jump in tree.jumps[:-1]:
         steps.append(steps[-1] * steps[-1][jump])
     for jump, step in zip(tree.jumps, steps, strict=True):

@@ -23,8 +23,8 @@ from reprolib.models.two_stage.samples import RoISampler
 CODER = BoxCoder((5.0, 5.0, 2.0, 2.0))  # 1 / deviation: 0.2 of centres, 0.5 of sides
 BETA = 1.0  # of Smooth L1
 MASK_WEIGHT = 10.0
-TARGET = 0.4  # share of a cell from which it is of the mask
-KEPT = 128  # boxes of an image that train: those of the largest loss
+TARGET = 0.4  # a cell belongs to the mask if this share of it or more does
+KEPT = 128  # boxes of an image that are trained: those with the largest loss
 
 
 class FCISNeck(nn.Module):

@@ -10,8 +10,8 @@ from reprolib.models.detections import DetectionRule, detect
 from reprolib.models.mask_resize import mask_boxes
 from reprolib.models.two_stage.paste import paste_masks
 
-NEAR = 0.5  # IoU of boxes from which one votes for the other's mask
-BINARY = 0.4  # from which a pixel is of a voter's mask, and of the voted one
+NEAR = 0.5  # a box votes for another box's mask at this IoU or more
+BINARY = 0.4  # least probability of a pixel inside a voter's mask, and inside the resulting mask
 
 
 @torch.no_grad()

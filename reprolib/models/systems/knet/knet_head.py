@@ -37,7 +37,7 @@ def soft_masks(masks: Tensor, inside: tuple[int, int], size: tuple[int, int]) ->
     """
     whole = masks_in_batch(masks, inside, tuple(STRIDE * side for side in size))
     soft = torch.zeros((len(masks), *size), device=masks.device)
-    for out, mask in zip(soft, whole, strict=True):  # one at a time: as floats they are four times as large
+    for out, mask in zip(soft, whole, strict=True):  # mask by mask: float masks need four times the memory
         out.copy_(F.interpolate(mask[None, None].float(), size=size, mode="bilinear", align_corners=False)[0, 0])
     return soft
 

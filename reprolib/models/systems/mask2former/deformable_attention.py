@@ -60,7 +60,7 @@ class DeformableAttention(nn.Module):
             where = where.transpose(1, 2).reshape(batch * self.heads, count, self.points, 2)
             seen = F.grid_sample(maps, where, mode="bilinear", padding_mode="zeros", align_corners=False)
             weight = weights[:, :, :, level].transpose(1, 2).reshape(batch * self.heads, 1, count, self.points)
-            attended = attended + (seen * weight).sum(3)  # level by level: all at once would need their memory
+            attended = attended + (seen * weight).sum(3)  # level by level: all levels at once need more memory
         return self.output(attended.view(batch, -1, count).transpose(1, 2))
 
 

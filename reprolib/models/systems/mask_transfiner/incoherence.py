@@ -12,8 +12,8 @@ from reprolib.models.mask_resize import TOGETHER
 from reprolib.models.two_stage.mask_targets import cut_masks, in_chunks
 from reprolib.models.two_stage.samples import Samples
 
-LOST = 0.01  # change of a pixel by halving and doubling its mask, from which detail is lost there
-COVERED = 0.05  # share of a cell with such pixels that makes it incoherent
+LOST = 0.01  # a pixel lost detail if halving and doubling its mask changes it by this or more
+COVERED = 0.05  # a cell is incoherent if this share of it or more lost detail
 
 
 class IncoherenceHead(nn.Module):

@@ -30,12 +30,14 @@ from reprolib.models.two_stage.roi_pooler import roi_pooler
 from reprolib.models.two_stage.samples import Samples, joined_rows
 from reprolib.params import Scale
 
-COARSE, SIDES = 14, (28, 56, 112)  # of the RoI features: all cells of the first are tokens, chosen ones of the others
-# Least incoherence of the nodes chosen at these sides, in training and in inference: there all nodes of the first.
+# Sides of the RoI features. All cells of the coarse map are tokens, of the others only incoherent cells.
+COARSE, SIDES = 14, (28, 56, 112)
+# Lowest incoherence of a chosen node at each of `SIDES`, in training and in inference. 1e-6 chooses all.
 THRESHOLDS = ((0.125, 0.5, 0.5), (1e-6, 0.125, 0.8))
 TRAINING_NODES = 150  # per level
 LEAST_NODES = 10  # a box with fewer on any level does not train the transformer
-LIMITS = (30, 10)  # boxes refined: of a batch in training, its first images', at random; of an image in inference, best
+# Most refined boxes: in training of a batch, drawn at random in its first images; in inference the best of an image.
+LIMITS = (30, 10)
 
 
 class BoundaryHead(nn.Module):

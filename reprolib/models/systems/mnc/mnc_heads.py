@@ -29,8 +29,8 @@ from reprolib.params import Scale
 RESOLUTION, SIDE = 14, 21  # of the RoI features, of the masks
 CASCADES = 2  # stages 2 and 3, then 4 and 5
 MASK_WEIGHT = 2.0
-BINARY = 0.4  # from which a pixel is of the mask
-MASK_IOU = 0.5  # of a predicted mask with its instance, from which the mask is one of the class
+BINARY = 0.4  # least probability of a pixel inside the mask
+MASK_IOU = 0.5  # a predicted mask is a positive of its instance's class at this IoU or more
 PROPOSALS, NMS = 300, 0.3  # of an image, best first; NMS in inference
 SAMPLED, POSITIVE = 128, 0.3  # boxes of an image that train, and the share of positive ones
 

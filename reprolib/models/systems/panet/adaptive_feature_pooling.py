@@ -44,7 +44,7 @@ class AdaptiveFeaturePooling(nn.Module):
 
     def fused(self, levels: Tensor) -> Tensor:
         """levels [R,L,C,m,m] -> [R,...]."""
-        # Level by level: a RoIAlign on a CPU leaves each level laid out as convolutions there like it.
+        # Level by level: RoIAlign on a CPU gives each level the memory layout that convolutions there are fast in.
         maps = [self.layers[index % len(self.layers)](level) for index, level in enumerate(levels.unbind(1))]
         return reduce(FUSIONS[self.fuse], maps).relu_()
 

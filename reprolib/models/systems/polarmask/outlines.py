@@ -9,8 +9,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-SHORTEST = 64  # pixels of the shorter side of what borders are taken from, so that their points lie close together
-MOST = 8  # times a mask is enlarged at most for that
+SHORTEST = 64  # px, least shorter side of a mask whose border is read, so that border points lie close together
+MOST = 8  # largest factor by which a mask is enlarged for that
 EIGHT = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner belong together
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from reprolib.models.on_device import numbers_like
 
 RAYS = 36
-TRIED = (0, 1, -1, 2, -2, 3, -3)  # degrees beside a ray's direction, the first with a point of the outline counts
-NOTHING = 1e-6  # px, of a ray without
+TRIED = (0, 1, -1, 2, -2, 3, -3)  # offsets in degrees from a ray; the first with a point of the outline is used
+NOTHING = 1e-6  # px, length of a ray without such a point
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-TOGETHER = 2**25  # pixels of masks drawn in one go
+TOGETHER = 2**25  # mask pixels that are filled at the same time
 
 
 @torch.no_grad()

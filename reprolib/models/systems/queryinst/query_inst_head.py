@@ -111,7 +111,7 @@ class QueryInstHead(nn.Module):
         """Masks in the stage's own moved boxes, learnt by the queries that have an instance."""
         head = self.mask_heads[stage]
         if not sum(len(pairs.queries) for pairs in matched):
-            return 0 * sum(parameter.sum() for parameter in head.parameters())  # its norms need a row
+            return 0 * sum(parameter.sum() for parameter in head.parameters())  # layer norm fails without rows
         boxes, queries, labels, masks = [], [], [], []
         for index, (pairs, target) in enumerate(zip(matched, targets, strict=True)):
             boxes.append(predictions.boxes[stage][index, pairs.queries].detach())

@@ -20,7 +20,7 @@ from reprolib.models.switch_checks import check_choice
 from reprolib.models.two_stage.region_proposals import RegionProposals, region_proposals
 from reprolib.params import Scale
 
-PRIOR = 0.01  # attention before training; the many background positions would otherwise outweigh all else
+PRIOR = 0.01  # attention before training; a higher one would let the many background positions dominate the loss
 
 
 class AttentiveRPNHead(RPNHead):
@@ -107,7 +107,7 @@ def _level_regions(
     columns, rows = (
         _touched(centre[:, axis], half[:, axis], count=shape[1 - axis], length=image_size[1 - axis]) for axis in (0, 1)
     )
-    # How many centres touch a position, as a product of what they touch along each axis: no [N,h,w] in memory.
+    # The number of regions at each position, as a matrix product over the regions: no [N,h,w] is stored.
     return (rows.transpose(0, 1) @ columns > 0).float()[None]
 
 

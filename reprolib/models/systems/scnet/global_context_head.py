@@ -33,7 +33,9 @@ class GlobalContextHead(nn.Module):
         """Weighted binary cross-entropy, averaged over all entries, with the set of classes in each image."""
         present = torch.zeros_like(logits)
         for row, target in zip(present, targets, strict=True):
-            row.index_fill_(0, target["labels"] - 1, 1.0)  # a number written by indices would be copied there first
+            row.index_fill_(
+                0, target["labels"] - 1, 1.0
+            )  # indexing with a tensor would copy the number to the GPU first
         return self.loss_weight * F.binary_cross_entropy_with_logits(logits, present)
 
 

@@ -21,7 +21,7 @@ def matrix_nms(masks: Tensor, labels: Tensor, scores: Tensor, *, sigma: float = 
     Gaussian); the best of a class does not decay.
     """
     iou = class_iou(masks, labels).triu_(diagonal=1)
-    # In front a mask that covers nothing and that nothing covers: it stands for "no better mask", and for none at all.
+    # Prepend an empty mask, which overlaps nothing: the best mask has it as its "better mask", and N = 0 works too.
     iou = F.pad(iou, (0, 0, 1, 0))
     covered = F.pad(iou.amax(0), (1, 0))
     decay = torch.exp(-sigma * (iou.square() - covered.square()[:, None]))

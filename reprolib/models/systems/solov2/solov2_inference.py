@@ -34,7 +34,7 @@ def image_detections(
     score = cells.categories[cell, label]
     used, cell = cell.unique(return_inverse=True)  # a cell with two classes has one mask
     masks = dynamic_masks(cells.kernels[used], cells.mask_feature).float().sigmoid_()
-    inside = (masks > mask_threshold).flatten(1).float()  # booleans would be summed as integers of eight bytes
+    inside = (masks > mask_threshold).flatten(1).float()  # the sum of booleans would need 8 bytes per pixel
     areas = inside.sum(1)
     quality = (masks.flatten(1) * inside).sum(1) / areas.clamp(min=1)
     large = areas > noise[used]

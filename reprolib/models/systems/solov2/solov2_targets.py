@@ -13,7 +13,7 @@ from reprolib.models.on_device import numbers_like
 from reprolib.models.switch_checks import check_choice
 from reprolib.models.systems.solov2.solov2_levels import Level
 
-CENTRE = 0.2  # side of the centre region, of the box's
+CENTRE = 0.2  # side of the centre region, as a share of the box's side
 COLLISIONS = ("both_masks", "last_wins")
 
 
@@ -38,7 +38,7 @@ def dynamic_masks(kernels: Tensor, mask_feature: Tensor) -> Tensor:
     return (kernels @ mask_feature.flatten(1)).unflatten(1, mask_feature.shape[1:])
 
 
-# Which of several instances a cell learns: candidates in, candidates out [G,cells], fewer. Runs without gradients.
+# Decides which of several instances a cell learns: returns `candidates` [G,cells] with some set to False; no gradients.
 Assign = Callable[[CellTargets, Cells], Tensor]
 
 
